@@ -89,3 +89,12 @@ impl Event {
         out
     }
 }
+
+impl Event {
+    /// Hash of the content (xxh3 over [`Event::to_json`]): the same for a resend, also after nullable fields were added to
+    /// the schema.
+    #[must_use]
+    pub fn content_hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.to_json().as_bytes())
+    }
+}

@@ -22,3 +22,40 @@ pub trait PatientFold: Send + Sync + 'static {
     /// The rows of a patient, one list per table of [`Self::TABLES`].
     fn rows(&self, patient: &str, facts: &Facts<Self::Fact>) -> Vec<Vec<Row>>;
 }
+
+/// A view that keeps one row per event and puts everything else together when it is read.
+pub trait EventRows: Send + Sync + 'static {
+    /// The tables. Each has `patient_id, event_id` (in that order) as its key and a column `content_hash`; inserting is
+    /// idempotent, and another hash under a used id is a conflict.
+    const TABLES: &'static [Table];
+
+    /// The rows of one event, each with the index of its table in [`Self::TABLES`]. `hash` is the event's content hash,
+    /// `partition` and `offset` its place in the log.
+    fn rows(&self, event: &Event, hash: u64, partition: u32, offset: u64) -> Vec<(usize, Row)>;
+}
+
+/// The views, by the name that commands, groups and tables use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// Every event of a patient, in order of occurrence.
+    Timeline,
+    /// Moments of truth: scores and alerts.
+    Mot,
+    /// The follow-up queue.
+    FollowUps,
+}
+
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Timeline, Self::Mot, Self::FollowUps];
+
+    /// The name: `timeline`, `mot` or `follow_ups`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeline => "timeline",
+            Self::Mot => "mot",
+            Self::FollowUps => "follow_ups",
+        }
+    }
+}
