@@ -1,1 +1,52 @@
+//! The read API: timelines, scores, follow-ups, and how far each view has come.
+//!
+//! It reads views and never folds the log. What a user does to a follow-up becomes an event through [`Publish`]; this crate
+//! knows neither the log nor the gateway.
 
+use axum::Router;
+use domain::{Event, Micros};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Engine;
+
+pub mod after;
+mod docs;
+pub mod paging;
+pub mod problem;
+mod status;
+
+pub use docs::openapi;
+pub use problem::Problem;
+
+/// Publishes an event that a user of the read API caused.
+pub trait Publish: Send + Sync {
+    /// Publishes, and answers once the event is durable with its position (`partition:offset`).
+    fn publish(&self, event: Event) -> BoxFuture<'_, Result<Published, Problem>>;
+}
+
+/// Where a published event lies.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Position token, `partition:offset`.
+    pub position: String,
+    /// Whether the same event had been published before.
+    pub duplicate: bool,
+}
+
+/// What the handlers share.
+pub struct App {
+    /// The views.
+    pub store: Engine,
+    /// The way to the log.
+    pub publish: Arc<dyn Publish>,
+    /// The clock. Handlers pass its answer to the pure functions that need one.
+    pub now: fn() -> Micros,
+    /// How long `?after=` waits before it gives up.
+    pub after_limit: Duration,
+}
+
+/// All routes of the read API.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new().merge(status::routes()).with_state(app)
+}
