@@ -6,6 +6,7 @@
 pub mod event;
 pub mod facts;
 pub mod ids;
+pub mod journeys;
 pub mod json;
 pub mod table;
 pub mod time;
