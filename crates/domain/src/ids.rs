@@ -112,6 +112,6 @@ impl<'de> Deserialize<'de> for Embedded {
                 Ok(Embedded(value.to_string()))
             }
         }
-        d.deserialize_any(V)
+        if d.is_human_readable() { d.deserialize_any(V) } else { d.deserialize_str(V) }
     }
 }

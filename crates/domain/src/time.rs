@@ -79,7 +79,9 @@ impl<'de> Deserialize<'de> for Micros {
                 self.visit_i64(i64::try_from(v).map_err(|_| E::custom("time out of range"))?)
             }
         }
-        d.deserialize_any(V)
+        // JSON and Avro are "human readable" to serde: JSON then takes a string alone (a number would be read in a wrong
+        // unit unnoticed), and Avro goes by its schema. Binary formats such as postcard need the exact hint.
+        if d.is_human_readable() { d.deserialize_str(V) } else { d.deserialize_i64(V) }
     }
 }
 
@@ -140,6 +142,9 @@ impl<'de> Deserialize<'de> for Date {
             fn visit_str<E: de::Error>(self, s: &str) -> Result<Date, E> {
                 Date::parse(s).ok_or_else(|| E::custom("not a day as YYYY-MM-DD"))
             }
+            fn visit_i32<E: de::Error>(self, v: i32) -> Result<Date, E> {
+                self.visit_i64(i64::from(v))
+            }
             fn visit_i64<E: de::Error>(self, v: i64) -> Result<Date, E> {
                 i32::try_from(v)
                     .ok()
@@ -151,6 +156,6 @@ impl<'de> Deserialize<'de> for Date {
                 self.visit_i64(i64::try_from(v).map_err(|_| E::custom("day out of range"))?)
             }
         }
-        d.deserialize_any(V)
+        if d.is_human_readable() { d.deserialize_str(V) } else { d.deserialize_i32(V) }
     }
 }
