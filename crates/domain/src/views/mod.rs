@@ -1,5 +1,7 @@
 //! The views: for each, what it keeps of an event and which rows that makes.
 
+pub mod timeline;
+
 use crate::event::Event;
 use crate::facts::Facts;
 use crate::table::{Row, Table};
