@@ -1,91 +1,272 @@
-//! The one file that names the engines.
+//! The one place that names the engines; `engine/postgres.rs` and `engine/sqlite.rs` are its two hands.
+//!
+//! Everything above it writes SQL that both engines take: `$1` arguments, `bigint`, `text`, `ON CONFLICT`, `json` as text.
 
-use domain::table::Value;
+mod postgres;
+mod row;
+mod sqlite;
 
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database failed; whether to try again is [`StoreError::is_transient`].
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// What is stored is not what this version writes.
-    #[error("stored data: {0}")]
-    Data(String),
-    /// The configuration is wrong.
-    #[error("store configuration: {0}")]
-    Configuration(String),
-}
+pub use row::{Row, StoreError};
 
-/// A database: PostgreSQL, or SQLite when embedded.
+use domain::table::{Type, Value};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::sync::Arc;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Connections of a pool, unless the URL's owner says otherwise.
+pub const DEFAULT_CONNECTIONS: u32 = 12;
+
+/// A database: PostgreSQL, or SQLite when embedded. Cloning shares the pool.
 #[derive(Debug, Clone)]
 pub enum Engine {
     /// PostgreSQL.
-    Postgres(sqlx::PgPool),
-    /// SQLite.
-    Sqlite(sqlx::SqlitePool),
+    Postgres(PgPool),
+    /// SQLite. It takes one writer at a time, so writers of this process queue up fairly at a mutex instead of polling
+    /// the file's lock.
+    Sqlite(SqlitePool, Arc<Mutex<()>>),
 }
 
-/// A row that was read. Columns are read by position.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row(pub Vec<Value>);
+/// How a transaction treats the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk when `commit` returns: for what no log can bring back (leases).
+    Full,
+    /// `commit` doesn't wait for the disk. For what is made from the log: rows and checkpoint are lost together or not at
+    /// all, and the projector reads the lost records again.
+    FromLog,
+}
 
-impl Row {
-    /// Text; empty where null.
-    #[must_use]
-    pub fn text(&self, i: usize) -> &str {
-        match self.0.get(i) {
-            Some(Value::Text(t)) => t,
-            _ => "",
-        }
-    }
-    /// Text, or nothing where null.
-    #[must_use]
-    pub fn opt_text(&self, i: usize) -> Option<&str> {
-        match self.0.get(i) {
-            Some(Value::Text(t)) => Some(t),
-            _ => None,
-        }
-    }
-    /// Integer; 0 where null.
-    #[must_use]
-    pub fn int(&self, i: usize) -> i64 {
-        self.opt_int(i).unwrap_or_default()
-    }
-    /// Integer, or nothing where null.
-    #[must_use]
-    pub fn opt_int(&self, i: usize) -> Option<i64> {
-        match self.0.get(i) {
-            Some(Value::Int(v)) => Some(*v),
-            _ => None,
-        }
-    }
-    /// Bytes; empty where null.
-    #[must_use]
-    pub fn bytes(&self, i: usize) -> &[u8] {
-        match self.0.get(i) {
-            Some(Value::Bytes(b)) => b,
-            _ => &[],
-        }
-    }
+/// A transaction. Dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+    /// On SQLite, with the turn to write.
+    Sqlite(Transaction<'static, Sqlite>, OwnedMutexGuard<()>),
+}
+
+/// The columns of a table for bulk writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The table's name as it is in the database, with its generation.
+    pub table: &'a str,
+    /// Columns in order.
+    pub columns: &'a [(&'static str, Type)],
+    /// How many of the first columns are the key.
+    pub key: usize,
 }
 
 impl Engine {
-    /// Runs a query with `$1`, `$2` … and reads all its rows. Column types may be text, json, integers, floats, bytes and
-    /// booleans (read as 0 or 1). Write SQL that both engines take.
+    /// Opens a database by its URL: `postgres://user@host:port/database`, `sqlite:path` (made where missing) or
+    /// `sqlite::memory:` (one connection, for tests).
+    ///
+    /// # Errors
+    /// When the URL has another scheme, or the database can't be reached.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(postgres::connect(url, connections).await?));
+        }
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return Ok(Self::Sqlite(sqlite::connect(path, connections).await?, Arc::default()));
+        }
+        Err(StoreError::Configuration("a store's URL begins with postgres:// or sqlite:".into()))
+    }
+
+    /// Runs a query with `$1`, `$2` … and reads all its rows. Column types may be text, json, integers, numerics, floats,
+    /// bytes and booleans (read as 0 or 1). Write SQL that both engines take. An argument that may be null and isn't compared
+    /// with a column needs a type: `CAST($1 AS bigint) IS NULL`.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
-        let _ = (sql, args);
-        Err(StoreError::Configuration("not built yet".into()))
+        match self {
+            Self::Postgres(pool) => postgres::query(pool, sql, args).await,
+            Self::Sqlite(pool, _) => sqlite::query(pool, sql, args).await,
+        }
     }
 
-    /// Runs a statement and says how many rows it touched.
+    /// Runs a statement and says how many rows it touched. It is a transaction of its own, durable when this returns. A
+    /// statement with `RETURNING` goes through a [`Tx`].
     ///
     /// # Errors
     /// Those of the database.
     pub async fn execute(&self, sql: &str, args: &[Value]) -> Result<u64, StoreError> {
-        let _ = (sql, args);
-        Err(StoreError::Configuration("not built yet".into()))
+        match self {
+            Self::Postgres(pool) => postgres::execute(pool, sql, args).await,
+            Self::Sqlite(pool, write) => {
+                let _turn = write.lock().await;
+                sqlite::execute(pool, sql, args).await
+            }
+        }
     }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self, durability: Durability) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Postgres(pool) => Tx::Postgres(match durability {
+                Durability::Full => pool.begin().await?,
+                Durability::FromLog => pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?,
+            }),
+            Self::Sqlite(pool, write) => {
+                let turn = write.clone().lock_owned().await;
+                // IMMEDIATE: a transaction that read first and then wanted to write could not wait for its turn.
+                Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn)
+            }
+        })
+    }
+
+    /// Whether this is PostgreSQL; for messages and for the few statements (locks, maintenance) that differ.
+    #[must_use]
+    pub const fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// The column type that `ty` has in this engine's DDL.
+    #[must_use]
+    pub const fn type_name(&self, ty: Type) -> &'static str {
+        match (ty, self) {
+            // JSON is kept as text: it is made by this program, read back whole, and must come back byte for byte.
+            (Type::Text | Type::Json, _) => "text",
+            (Type::Int, _) => "bigint",
+            (Type::Float, _) => "double precision",
+            (Type::Bytes, Self::Postgres(_)) => "bytea",
+            (Type::Bytes, Self::Sqlite(..)) => "blob",
+        }
+    }
+
+    /// Closes the pool once its connections have come back.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(pool, _) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// As [`Engine::query`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Postgres(tx) => postgres::query(&mut **tx, sql, args).await,
+            Self::Sqlite(tx, _) => sqlite::query(&mut **tx, sql, args).await,
+        }
+    }
+
+    /// As [`Engine::execute`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn execute(&mut self, sql: &str, args: &[Value]) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(tx) => postgres::execute(&mut **tx, sql, args).await,
+            Self::Sqlite(tx, _) => sqlite::execute(&mut **tx, sql, args).await,
+        }
+    }
+
+    /// Reads the rows of `target` with one of `keys` in its first column: those columns, in the table's order.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn select(&mut self, target: Target<'_>, keys: &[&str]) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Postgres(tx) => postgres::select(tx, target, keys).await,
+            Self::Sqlite(tx, _) => sqlite::select(tx, target, keys).await,
+        }
+    }
+
+    /// Inserts the rows, or puts them in the place of those with the same key. No two rows may have the same key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn upsert(&mut self, target: Target<'_>, rows: &[&[Value]]) -> Result<u64, StoreError> {
+        self.insert(target, rows, OnConflict::Update).await
+    }
+
+    /// Inserts the rows whose key is new, and says how many were. Rows may repeat a key; the first one stays.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn insert_ignore(&mut self, target: Target<'_>, rows: &[&[Value]]) -> Result<u64, StoreError> {
+        self.insert(target, rows, OnConflict::Nothing).await
+    }
+
+    async fn insert(&mut self, target: Target<'_>, rows: &[&[Value]], on: OnConflict) -> Result<u64, StoreError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        match self {
+            Self::Postgres(tx) => postgres::insert(tx, target, rows, on).await,
+            Self::Sqlite(tx, _) => sqlite::insert(tx, target, rows, on).await,
+        }
+    }
+
+    /// Deletes the rows with these keys (as many values as the key has columns), and says how many there were.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn delete(&mut self, target: Target<'_>, keys: &[&[Value]]) -> Result<u64, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        match self {
+            Self::Postgres(tx) => postgres::delete(tx, target, keys).await,
+            Self::Sqlite(tx, _) => sqlite::delete(tx, target, keys).await,
+        }
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// Those of the database; whether it was committed is then unknown, and the checkpoint says which.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx, _turn) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Takes it back now, instead of when the connection is used next.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Sqlite(tx, _turn) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// What an insert does where the key exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnConflict {
+    Update,
+    Nothing,
+}
+
+impl OnConflict {
+    /// The clause for `target`.
+    fn clause(self, target: Target<'_>) -> String {
+        let key = names(&target.columns[..target.key]);
+        let rest = &target.columns[target.key..];
+        if self == Self::Nothing || rest.is_empty() {
+            return format!(" ON CONFLICT ({key}) DO NOTHING");
+        }
+        let set: Vec<_> = rest.iter().map(|(c, _)| format!("\"{c}\" = excluded.\"{c}\"")).collect();
+        format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", "))
+    }
+}
+
+/// Column names as a list.
+fn names(columns: &[(&str, Type)]) -> String {
+    let quoted: Vec<_> = columns.iter().map(|(c, _)| format!("\"{c}\"")).collect();
+    quoted.join(", ")
 }

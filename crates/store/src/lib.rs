@@ -3,5 +3,6 @@
 //! Rows, dead letters and checkpoint of a batch go in one transaction, or not at all. It must never know an event.
 
 pub mod engine;
+pub mod views;
 
-pub use engine::{Engine, Row, StoreError};
+pub use engine::{Durability, Engine, Row, StoreError, Target, Tx};

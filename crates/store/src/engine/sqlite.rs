@@ -1,0 +1,152 @@
+//! SQLite: dynamic rows, and bulk writes by statements of many rows.
+
+use super::{OnConflict, Row, StoreError, Target, names};
+use domain::table::Value;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous, SqliteValueRef,
+};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Decode, Executor, Row as _, Sqlite, SqlitePool, TypeInfo as _, ValueRef as _,
+};
+use std::time::Duration;
+
+/// How long a statement waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows per statement, in falling order: few lengths, so that each table needs few prepared statements.
+const CHUNKS: [usize; 4] = [256, 32, 4, 1];
+/// Arguments that a statement may have (SQLITE_MAX_VARIABLE_NUMBER).
+const MAX_ARGUMENTS: usize = 32_766;
+/// Statements kept prepared per connection.
+const STATEMENTS: usize = 256;
+
+pub(super) async fn connect(path: &str, connections: u32) -> Result<SqlitePool, StoreError> {
+    let memory = path == ":memory:";
+    let options = SqliteConnectOptions::new().foreign_keys(false).busy_timeout(BUSY_TIMEOUT);
+    let options = options.statement_cache_capacity(STATEMENTS);
+    let options = if memory {
+        options.in_memory(true)
+    } else {
+        // NORMAL: a power cut may lose the last commits, but never breaks the file. Rows and checkpoint are lost
+        // together, and the log, which is the truth, gives them again.
+        let options = options.filename(path.trim_start_matches("//")).create_if_missing(true);
+        options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal)
+    };
+    let pool =
+        SqlitePoolOptions::new().max_connections(if memory { 1 } else { connections }).test_before_acquire(false);
+    // An in-memory database lives in its one connection.
+    let pool = if memory { pool.idle_timeout(None).max_lifetime(None) } else { pool };
+    Ok(pool.connect_with(options).await?)
+}
+
+pub(super) async fn query<'e>(
+    on: impl Executor<'e, Database = Sqlite>,
+    sql: &str,
+    args: &[Value],
+) -> Result<Vec<Row>, StoreError> {
+    let rows = sqlx::query_with(AssertSqlSafe(sql), arguments(args)?).fetch_all(on).await?;
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn execute<'e>(
+    on: impl Executor<'e, Database = Sqlite>,
+    sql: &str,
+    args: &[Value],
+) -> Result<u64, StoreError> {
+    let done = sqlx::query_with(AssertSqlSafe(sql), arguments(args)?).execute(on).await?;
+    Ok(done.rows_affected())
+}
+
+fn arguments<'a>(args: impl IntoIterator<Item = &'a Value>) -> Result<SqliteArguments, StoreError> {
+    let mut out = SqliteArguments::default();
+    for arg in args {
+        match arg {
+            Value::Null => out.add(None::<i64>),
+            Value::Text(v) => out.add(v.as_str()),
+            Value::Int(v) => out.add(*v),
+            Value::Float(v) => out.add(*v),
+            Value::Bytes(v) => out.add(v.as_slice()),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(out)
+}
+
+fn read(row: &SqliteRow) -> Result<Row, StoreError> {
+    (0..row.len()).map(|i| value(row.try_get_raw(i)?)).collect::<Result<_, _>>().map(Row)
+}
+
+fn value(v: SqliteValueRef<'_>) -> Result<Value, StoreError> {
+    if v.is_null() {
+        return Ok(Value::Null);
+    }
+    let ty = v.type_info().into_owned();
+    let wrong = |_| StoreError::Data("a column of an unknown type".into());
+    Ok(match ty.name() {
+        "TEXT" => Value::Text(<String as Decode<Sqlite>>::decode(v).map_err(wrong)?),
+        "INTEGER" | "BOOLEAN" => Value::Int(<i64 as Decode<Sqlite>>::decode(v).map_err(wrong)?),
+        "REAL" => Value::Float(<f64 as Decode<Sqlite>>::decode(v).map_err(wrong)?),
+        "BLOB" => Value::Bytes(<Vec<u8> as Decode<Sqlite>>::decode(v).map_err(wrong)?),
+        other => return Err(StoreError::Data(format!("a column of type {other}"))),
+    })
+}
+
+/// Runs `sql(n)` over the rows in chunks of n rows of `width` arguments each.
+async fn chunked(
+    on: &mut SqliteConnection,
+    rows: &[&[Value]],
+    width: usize,
+    sql: impl Fn(usize) -> String,
+) -> Result<u64, StoreError> {
+    let (mut rest, mut touched) = (rows, 0);
+    while !rest.is_empty() {
+        let fits = |n: usize| n <= rest.len() && n * width <= MAX_ARGUMENTS;
+        let n = CHUNKS.into_iter().find(|n| fits(*n)).unwrap_or(1);
+        let (chunk, after) = rest.split_at(n);
+        let args = arguments(chunk.iter().flat_map(|r| &r[..width]))?;
+        touched += sqlx::query_with(AssertSqlSafe(sql(n)), args).execute(&mut *on).await?.rows_affected();
+        rest = after;
+    }
+    Ok(touched)
+}
+
+/// `(?,?),(?,?)`
+fn tuples(rows: usize, width: usize) -> String {
+    let one = format!("({})", vec!["?"; width].join(","));
+    vec![one; rows].join(",")
+}
+
+pub(super) async fn insert(
+    on: &mut SqliteConnection,
+    target: Target<'_>,
+    rows: &[&[Value]],
+    conflict: OnConflict,
+) -> Result<u64, StoreError> {
+    let (table, columns, width) = (target.table, names(target.columns), target.columns.len());
+    let clause = conflict.clause(target);
+    chunked(on, rows, width, |n| format!("INSERT INTO \"{table}\" ({columns}) VALUES {}{clause}", tuples(n, width)))
+        .await
+}
+
+pub(super) async fn delete(
+    on: &mut SqliteConnection,
+    target: Target<'_>,
+    keys: &[&[Value]],
+) -> Result<u64, StoreError> {
+    let (table, columns) = (target.table, names(&target.columns[..target.key]));
+    chunked(on, keys, target.key, |n| {
+        format!("DELETE FROM \"{table}\" WHERE ({columns}) IN (VALUES {})", tuples(n, target.key))
+    })
+    .await
+}
+
+pub(super) async fn select(
+    on: &mut SqliteConnection,
+    target: Target<'_>,
+    keys: &[&str],
+) -> Result<Vec<Row>, StoreError> {
+    let (table, list, first) = (target.table, names(target.columns), target.columns[0].0);
+    let sql = format!("SELECT {list} FROM \"{table}\" WHERE \"{first}\" IN (SELECT value FROM json_each($1))");
+    let keys = serde_json::to_string(keys).map_err(|e| StoreError::Data(e.to_string()))?;
+    query(on, &sql, &[Value::Text(keys)]).await
+}

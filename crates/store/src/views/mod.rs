@@ -1,0 +1,1 @@
+//! Queries of each view's tables, one file per view.
