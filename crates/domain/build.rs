@@ -1,12 +1,16 @@
 //! Generates the event types from `schemas/`, so that schema and type can't drift apart.
 
-use serde_json::{Map, Value};
+#[path = "src/inline.rs"]
+mod inline;
+
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::{env, fs, path::Path};
 
 fn main() {
     let schemas = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("../../schemas");
+    println!("cargo::rerun-if-changed=src/inline.rs");
     println!("cargo::rerun-if-changed={}", schemas.join("events").display());
     println!("cargo::rerun-if-changed={}", schemas.join("header.avsc").display());
     println!("cargo::rerun-if-changed={}", schemas.join("types.avsc").display());
@@ -181,43 +185,8 @@ fn event_enum(out: &mut String, events: &[Value]) {
 fn schema_texts(out: &mut String, types: &Value, header: &Value, events: &[Value]) {
     out.push_str("impl Kind {\n    /// Its schema, self-contained.\n    #[must_use]\n    pub const fn schema(self) -> &'static str {\n        match self {\n");
     for e in events {
-        let mut seen = BTreeSet::new();
-        let mut e = e.clone();
-        inline(&mut e, types, header, &mut seen);
+        let e = inline::self_contained(e, types, header).unwrap_or_else(|e| panic!("{e}"));
         writeln!(out, "            Self::{} => {:?},", text(&e, "name"), e.to_string()).unwrap();
     }
     out.push_str("        }\n    }\n}\n");
-}
-
-fn inline(v: &mut Value, types: &Value, header: &Value, seen: &mut BTreeSet<String>) {
-    match v {
-        Value::String(s) if s.starts_with("org.journeylog.") => {
-            if seen.insert(s.clone()) {
-                let mut def = if s == "org.journeylog.Header" {
-                    header.clone()
-                } else {
-                    types
-                        .as_array()
-                        .expect("list")
-                        .iter()
-                        .find(|t| s.ends_with(&format!(".{}", text(t, "name"))))
-                        .unwrap_or_else(|| panic!("unknown type {s}"))
-                        .clone()
-                };
-                inline(&mut def, types, header, seen);
-                *v = def;
-            }
-        }
-        Value::Object(o) => inline_object(o, types, header, seen),
-        Value::Array(a) => a.iter_mut().for_each(|x| inline(x, types, header, seen)),
-        _ => {}
-    }
-}
-
-fn inline_object(o: &mut Map<String, Value>, types: &Value, header: &Value, seen: &mut BTreeSet<String>) {
-    for key in ["type", "items", "fields"] {
-        if let Some(x) = o.get_mut(key) {
-            inline(x, types, header, seen);
-        }
-    }
 }

@@ -6,9 +6,12 @@
 pub mod event;
 pub mod facts;
 pub mod ids;
+pub mod inline;
 pub mod journeys;
 pub mod json;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod views;
 

@@ -1,0 +1,106 @@
+//! Every event comes back from its bytes, and no bytes make the decoder panic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use domain::testing::{Fill, example, example_filled};
+use domain::{Event, Kind};
+use journeylog_codec::{DecodeError, decode, encode, schema_of, unlocked};
+use proptest::prelude::*;
+
+fn frame(event: &Event) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(event, &mut out);
+    out
+}
+
+#[test]
+fn the_lock_holds_the_schemas_of_this_build() {
+    assert!(unlocked().is_empty(), "run `journeylog schemas lock`: edited since are {:?}", unlocked());
+}
+
+#[test]
+fn every_type_comes_back_and_begins_with_its_id() {
+    for &kind in Kind::ALL {
+        for fill in [Fill::Full, Fill::Minimal] {
+            let event = example_filled(kind, 1, fill);
+            let bytes = frame(&event);
+            assert_eq!(bytes[0], 0);
+            assert_eq!(bytes[1..5], schema_of(kind).to_be_bytes());
+            assert!(decode(&bytes).unwrap() == event, "{}", kind.as_str());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_frame_is_refused() {
+    let good = frame(&example(Kind::ConsultEnded, 3));
+    assert_eq!(decode(&[]), Err(DecodeError::Frame));
+    assert_eq!(decode(&good[..4]), Err(DecodeError::Frame));
+    assert_eq!(decode(&[1, 0, 0, 0, 1, 0]), Err(DecodeError::Frame));
+    assert_eq!(decode(&[0, 0, 0, 0, 0, 0]), Err(DecodeError::UnknownSchema(0)));
+    assert_eq!(decode(&[0, 255, 255, 255, 255, 0]), Err(DecodeError::UnknownSchema(u32::MAX)));
+    for cut in 5..good.len() {
+        assert!(matches!(decode(&good[..cut]), Err(DecodeError::Datum { .. })), "cut at {cut}");
+    }
+    let mut longer = good;
+    longer.push(0);
+    assert!(matches!(decode(&longer), Err(DecodeError::Datum { reason: "bytes follow the datum", .. })));
+}
+
+#[test]
+fn a_huge_length_allocates_nothing() {
+    let mut bytes = vec![0];
+    bytes.extend(schema_of(Kind::ConsultEnded).to_be_bytes());
+    bytes.extend([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]); // event_id of i64::MAX bytes
+    assert!(matches!(decode(&bytes), Err(DecodeError::Datum { .. })));
+}
+
+#[test]
+fn a_refusal_quotes_nothing() {
+    let mut bytes = frame(&example(Kind::ConsultEnded, 3));
+    let at = bytes.windows(1).position(|w| w == b"-").unwrap();
+    bytes[at] = b'Q';
+    let said = decode(&bytes).unwrap_err().to_string();
+    assert!(!said.contains('Q'), "{said}");
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    (0..Kind::ALL.len()).prop_map(|i| Kind::ALL[i])
+}
+
+proptest! {
+    #[test]
+    fn any_event_comes_back(kind in kinds(), seed: u64) {
+        let event = example(kind, seed);
+        prop_assert!(decode(&frame(&event)).unwrap() == event);
+    }
+
+    #[test]
+    fn any_event_comes_back_from_its_json(kind in kinds(), seed: u64) {
+        let event = example(kind, seed);
+        let json = event.to_json();
+        let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(value.as_object_mut().unwrap().remove("type").unwrap(), kind.as_str());
+        let back = Event::deserialize_record(kind, &value).unwrap();
+        prop_assert!(back == event);
+        prop_assert_eq!(back.to_json(), json);
+        prop_assert_eq!(decode(&frame(&event)).unwrap().content_hash(), event.content_hash());
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in kinds()) {
+        let _ = decode(&bytes);
+        let mut framed = vec![0];
+        framed.extend(schema_of(kind).to_be_bytes());
+        framed.extend(bytes);
+        let _ = decode(&framed);
+    }
+
+    #[test]
+    fn damaged_frames_never_panic(kind in kinds(), seed: u64, at: prop::sample::Index, to: u8) {
+        let mut bytes = frame(&example(kind, seed));
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        let _ = decode(&bytes);
+    }
+}
