@@ -1,8 +1,14 @@
 //! The timeline: every event of a patient, kept as it was published, one row each.
 //!
-//! Writing is append-only ([`rows::Timeline`]). Journeys, stages, corrections, merges, the pre-visit card, and what was
-//! known at an earlier time are put together on reading, by pure functions.
+//! Writing is append-only ([`rows`]). Who is who ([`identity`]), order, journeys, stages, corrections ([`assemble`](mod@assemble)) and the
+//! pre-visit card are put together on reading, by pure functions.
 
+pub mod assemble;
+pub mod identity;
 pub mod rows;
 
+#[cfg(test)]
+mod fixtures;
+
+pub use assemble::{Assembled, Entry, Journey, Status, Stored, assemble};
 pub use rows::Timeline;

@@ -1,0 +1,242 @@
+use super::super::fixtures::{corrected, event, id, retracted, stored};
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn of(events: &[Event]) -> Assembled {
+    assemble("p", stored(events), None).unwrap()
+}
+
+fn kinds(a: &Assembled) -> Vec<&'static str> {
+    a.entries.iter().map(|e| e.event.kind().as_str()).collect()
+}
+
+fn visit() -> Vec<Event> {
+    vec![
+        event(
+            1,
+            "AppointmentBooked",
+            "p",
+            "2026-03-01",
+            json!({"appointment_id": "a", "starts_at": "2026-03-05T09:00:00+09:00"}),
+        ),
+        event(2, "PatientCheckedIn", "p", "2026-03-05", json!({"appointment_id": "a", "encounter_id": "e"})),
+        event(
+            3,
+            "ConsultEnded",
+            "p",
+            "2026-03-06",
+            json!({"encounter_id": "e", "header": {"site": "s1", "department": "gyn"}}),
+        ),
+        event(
+            4,
+            "ChargePosted",
+            "p",
+            "2026-03-07",
+            json!({"claim_id": "c", "encounter_id": "e", "amount_minor": 1, "currency": "KRW"}),
+        ),
+    ]
+}
+
+#[test]
+fn a_visit_is_one_journey_in_eight_stages_of_which_some_are_empty() {
+    let a = of(&visit());
+    assert_eq!(a.journeys.len(), 1);
+    let j = &a.journeys[0];
+    assert_eq!((j.id.clone(), j.named), (id(1).to_string(), false));
+    let counts: Vec<(Stage, usize)> = j.stages.iter().map(|s| (s.stage, s.entries.len())).collect();
+    assert_eq!(counts.iter().map(|(s, _)| *s).collect::<Vec<_>>(), Stage::ALL);
+    assert_eq!(counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [0, 1, 1, 1, 0, 0, 1, 0]);
+    assert_eq!(j.stages[0].first, None);
+    assert_eq!((j.first, j.last), (Some(a.entries[0].occurred_at()), Some(a.entries[3].occurred_at())));
+    assert!(j.sites.contains("s1") && j.departments.contains("gyn"));
+}
+
+#[test]
+fn a_correction_shows_the_new_state_and_keeps_the_original() {
+    let mut events = visit();
+    let right = event(2, "PatientCheckedIn", "p", "2026-02-27", json!({"appointment_id": "a", "encounter_id": "e2"}));
+    events.push(corrected(9, &events[1], &right, "2026-03-20"));
+    let a = of(&events);
+    assert_eq!(kinds(&a)[0], "PatientCheckedIn", "the corrected time decides the order");
+    let e = &a.entries[0];
+    assert_eq!((e.status, e.original.as_ref(), &e.event), (Status::Corrected, Some(&events[1]), &right));
+    assert_eq!(e.corrections.len(), 1);
+    assert!(e.corrections[0].in_force);
+    assert_eq!(a.journeys.len(), 2, "e2 is not e: the consult is no longer tied to the appointment");
+    let correction = a.entries.last().unwrap();
+    assert_eq!(correction.journey.journey, e.journey.journey, "a correction lies with what it is about");
+}
+
+#[test]
+fn the_latest_correction_wins_and_one_that_does_not_fit_changes_nothing() {
+    let booked = visit().remove(0);
+    let to = |start: &str| {
+        event(1, "AppointmentBooked", "p", "2026-03-01", json!({"appointment_id": "a", "starts_at": start}))
+    };
+    let (early, late) = (to("2026-04-01T00:00:00Z"), to("2026-05-01T00:00:00Z"));
+    let other_type = event(1, "AppointmentConfirmed", "p", "2026-03-01", json!({"appointment_id": "a"}));
+    let events = [
+        corrected(8, &booked, &late, "2026-03-03"),
+        corrected(9, &booked, &early, "2026-03-02"),
+        corrected(7, &booked, &other_type, "2026-03-09"),
+        booked,
+    ];
+    let a = of(&events);
+    assert_eq!(a.entries[0].event, late);
+    let shown: Vec<(EventId, bool)> = a.entries[0].corrections.iter().map(|c| (c.event_id, c.in_force)).collect();
+    assert_eq!(shown, [(id(9), false), (id(8), true), (id(7), false)]);
+}
+
+#[test]
+fn a_retracted_event_is_shown_and_counts_for_nothing() {
+    let mut events = visit();
+    events.push(retracted(9, &events[0], "2026-03-20"));
+    let right = event(
+        1,
+        "AppointmentBooked",
+        "p",
+        "2026-03-01",
+        json!({"appointment_id": "x", "starts_at": "2026-03-05T09:00:00Z"}),
+    );
+    events.push(corrected(8, &events[0], &right, "2026-03-21"));
+    let a = of(&events);
+    assert_eq!(a.entries[0].status, Status::Retracted, "a retraction wins over corrections");
+    assert_eq!(a.journeys.len(), 1);
+    let j = &a.journeys[0];
+    assert_eq!(j.id, id(2).to_string(), "the journey begins with its first event that stands");
+    assert!(j.stages[1].entries.is_empty());
+    assert_eq!(j.retracted, [0]);
+    assert_eq!(a.journey(&id(1).to_string()).map(|j| j.id.clone()), Some(j.id.clone()), "the old id still finds it");
+}
+
+#[test]
+fn a_retracted_retraction_or_correction_is_void() {
+    let mut events = visit();
+    events.push(retracted(9, &events[0], "2026-03-20"));
+    events.push(retracted(10, &events[4], "2026-03-21"));
+    let right = event(2, "PatientCheckedIn", "p", "2026-02-27", json!({"appointment_id": "z"}));
+    events.push(corrected(11, &events[1], &right, "2026-03-20"));
+    events.push(retracted(12, &events[6], "2026-03-21"));
+    let a = of(&events);
+    assert_eq!(a.entries[0].status, Status::Normal);
+    assert_eq!(a.entries[0].retractions.iter().map(|r| r.in_force).collect::<Vec<_>>(), [false]);
+    assert_eq!(a.entries[1].status, Status::Normal);
+    assert!(!a.entries[1].corrections[0].in_force);
+}
+
+#[test]
+fn amendments_in_a_circle_end() {
+    let a = event(1, "EventRetracted", "p", "2026-03-01", json!({"target_event_id": id(2), "reason": "r"}));
+    let b = event(2, "EventRetracted", "p", "2026-03-02", json!({"target_event_id": id(1), "reason": "r"}));
+    assert_eq!(of(&[a, b]).entries.len(), 2);
+}
+
+#[test]
+fn what_was_known_at_an_earlier_time() {
+    let mut events = visit();
+    let right = event(2, "PatientCheckedIn", "p", "2026-03-05", json!({"appointment_id": "a", "encounter_id": "e9"}));
+    events.push(corrected(9, &events[1], &right, "2026-03-20"));
+    let at = |t: &str| assemble("p", stored(&events), Micros::parse(t));
+    assert_eq!(at("2026-02-01T00:00:00Z"), None);
+    let before = at("2026-03-10T00:00:00Z").unwrap();
+    assert_eq!((before.entries.len(), before.entries[1].status), (4, Status::Normal));
+    let after = at("2026-03-21T00:00:00Z").unwrap();
+    assert_eq!((after.entries.len(), after.entries[1].status), (5, Status::Corrected));
+}
+
+fn merge(n: u128, kind: &str, at: &str) -> Event {
+    event(n, kind, "p", at, json!({"surviving": "p", "retired": "q"}))
+}
+
+#[test]
+fn merged_patients_share_a_timeline_until_they_are_parted() {
+    let mut events = visit();
+    events.push(event(20, "ConsultEnded", "q", "2026-01-01", json!({"encounter_id": "old"})));
+    events.push(merge(21, "PatientsMerged", "2026-03-10"));
+    for asked in ["p", "q"] {
+        let a = assemble(asked, stored(&events), None).unwrap();
+        assert_eq!((a.identity.patient_id.as_str(), a.identity.merged_from()), ("p", vec!["q".to_owned()]));
+        assert_eq!((a.asked.as_str(), a.entries.len(), a.entries[0].filed_under.as_str()), (asked, 6, "q"));
+        assert_eq!(a.journeys.len(), 2);
+    }
+    let known = assemble("q", stored(&events), Micros::parse("2026-03-09T00:00:00Z")).unwrap();
+    assert_eq!((known.identity.patient_id.as_str(), known.entries.len()), ("q", 1), "not known before it was recorded");
+
+    events.push(merge(22, "PatientsUnmerged", "2026-03-11"));
+    assert_eq!(assemble("q", stored(&events), None).unwrap().entries.len(), 1);
+    events.push(retracted(23, &events[6], "2026-03-12"));
+    assert_eq!(assemble("q", stored(&events), None).unwrap().entries.len(), 7 + 1, "the unmerge was a mistake");
+}
+
+#[test]
+fn events_of_no_patient_are_no_timeline() {
+    let pulse = event(
+        1,
+        "StaffPulseAnswered",
+        "p",
+        "2026-03-01",
+        json!({"instrument": "x", "role": "nurse", "raw": 1.0,
+        "scale_min": 1.0, "scale_max": 5.0, "header": {"patient_id": null, "site": "p"}}),
+    );
+    assert_eq!(assemble("p", stored(&[pulse]), None), None);
+}
+
+/// A few dozen events over few references, with corrections, retractions and merges among them.
+fn any_history() -> impl Strategy<Value = Vec<Event>> {
+    let one = (0u8..9, 0u128..25, 1u32..28, 1u32..28, 0u8..4);
+    prop::collection::vec(one, 1..30).prop_map(|all| {
+        let mut events: Vec<Event> = Vec::new();
+        for (i, (what, about, day, other_day, r)) in all.into_iter().enumerate() {
+            let n = 100 + i as u128;
+            let (at, p) = (format!("2026-03-{day:02}"), if r == 3 { "q" } else { "p" });
+            let consult = |n, at: &str| event(n, "ConsultEnded", p, at, json!({"encounter_id": r.to_string()}));
+            let target = events.get(about as usize).cloned();
+            events.push(match (what, target) {
+                (0, Some(t)) => retracted(n, &t, &at),
+                (1 | 2, Some(t)) if t.kind() == Kind::ConsultEnded => {
+                    let with = consult(about + 100, &format!("2026-03-{other_day:02}"));
+                    corrected(n, &t, &with, &at)
+                }
+                (3, _) => merge(n, "PatientsMerged", &at),
+                (4, _) => merge(n, "PatientsUnmerged", &at),
+                (5, _) => event(n, "ConsentGiven", p, &at, json!({"scope": "share", "grantee": "family"})),
+                (6, _) => event(n, "ComplaintFiled", p, &at, json!({"complaint_id": r.to_string(), "severity": "low"})),
+                _ => consult(n, &at),
+            });
+        }
+        events
+    })
+}
+
+proptest! {
+    #[test]
+    fn order_duplication_and_batches_change_nothing(events in any_history(), seed in any::<u64>()) {
+        let rows = stored(&events);
+        let mut other = rows.clone();
+        other.extend(rows.iter().step_by(2).cloned());
+        // A resend lies at another offset; only the first copy is kept by the store, and here.
+        let mut x = seed | 1;
+        for i in (1..other.len()).rev() {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            other.swap(i, (x >> 33) as usize % (i + 1));
+        }
+        for asked in ["p", "q"] {
+            prop_assert!(assemble(asked, rows.clone(), None) == assemble(asked, other.clone(), None));
+        }
+    }
+
+    #[test]
+    fn each_event_is_shown_once_and_lies_in_one_journey(events in any_history()) {
+        let Some(a) = assemble("p", stored(&events), None) else { return Ok(()) };
+        let mut seen: Vec<usize> = a.journeys.iter().flat_map(Journey::entries).collect();
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..a.entries.len()).collect::<Vec<_>>());
+        for e in &a.entries {
+            prop_assert!(a.journey(&e.event_id().to_string()).is_some());
+            prop_assert_eq!(e.original.is_some(), e.corrections.iter().any(|c| c.in_force));
+        }
+        let shown = events.iter().filter(|e| a.identity.members.contains(&e.key())).count();
+        prop_assert_eq!(shown, a.entries.len());
+    }
+}
