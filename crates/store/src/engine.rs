@@ -129,7 +129,9 @@ impl Engine {
     pub const fn type_name(&self, ty: Type) -> &'static str {
         match (ty, self) {
             // JSON is kept as text: it is made by this program, read back whole, and must come back byte for byte.
-            (Type::Text | Type::Json, _) => "text",
+            // "C": both engines compare and sort bytes, so that cursors and pages are the same on both.
+            (Type::Text | Type::Json, Self::Postgres(_)) => "text COLLATE \"C\"",
+            (Type::Text | Type::Json, Self::Sqlite(..)) => "text",
             (Type::Int, _) => "bigint",
             (Type::Float, _) => "double precision",
             (Type::Bytes, Self::Postgres(_)) => "bytea",
@@ -218,6 +220,30 @@ impl Tx {
             Self::Postgres(tx) => postgres::delete(tx, target, keys).await,
             Self::Sqlite(tx, _) => sqlite::delete(tx, target, keys).await,
         }
+    }
+
+    /// Runs several statements without arguments.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(tx) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)?,
+            Self::Sqlite(tx, _) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Waits until no other process changes tables, and keeps others from doing so until the transaction ends.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn lock_schema(&mut self) -> Result<(), StoreError> {
+        // SQLite: BEGIN IMMEDIATE holds the only lock there is.
+        if let Self::Postgres(_) = self {
+            self.query("SELECT pg_advisory_xact_lock(7310591)", &[]).await?;
+        }
+        Ok(())
     }
 
     /// Makes it so.

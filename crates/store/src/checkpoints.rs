@@ -1,0 +1,154 @@
+//! How far each partition of the log is in a view, moved on by compare-and-set.
+
+use crate::{Store, StoreError, Tx, now_ms};
+use domain::table::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// A step of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Partition.
+    pub partition: u32,
+    /// The next offset as the writer knows it.
+    pub expected: u64,
+    /// The next offset after this transaction.
+    pub next: u64,
+    /// When the log took the last record, milliseconds since 1970.
+    pub appended_ms: i64,
+}
+
+/// A partition's checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Partition.
+    pub partition: u32,
+    /// Offset of the first record that the view has not taken.
+    pub next_offset: u64,
+    /// When the log took the last record that the view has taken, milliseconds since 1970; 0 before the first.
+    pub appended_ms: i64,
+    /// When the view took it, milliseconds since 1970.
+    pub updated_at: i64,
+    /// How many of its keys are parked.
+    pub parked: u64,
+}
+
+/// How far a view has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewStatus {
+    /// The view's name.
+    pub view: String,
+    /// The active generation.
+    pub generation: i64,
+    /// By partition.
+    pub partitions: Vec<Checkpoint>,
+}
+
+impl Store {
+    /// The checkpoints of a generation, by partition.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn checkpoints(&self, view: &str, generation: i64) -> Result<Vec<Checkpoint>, StoreError> {
+        let sql = "SELECT partition, next_offset, appended_ms, updated_at, parked FROM checkpoints \
+                   WHERE view = $1 AND generation = $2 ORDER BY partition";
+        let rows = self.engine().query(sql, &[view.into(), generation.into()]).await?;
+        Ok(rows.iter().map(|r| checkpoint(&r.0)).collect())
+    }
+
+    /// The checkpoints of these partitions, in their order; those that have none yet begin at 0.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn start(&self, view: &str, generation: i64, partitions: &[u32]) -> Result<Vec<u64>, StoreError> {
+        let sql = "INSERT INTO checkpoints (view, generation, partition, next_offset, appended_ms, updated_at, parked) \
+                   VALUES ($1, $2, $3, 0, 0, $4, 0) ON CONFLICT (view, generation, partition) DO NOTHING";
+        let known: BTreeMap<u32, u64> =
+            self.checkpoints(view, generation).await?.into_iter().map(|c| (c.partition, c.next_offset)).collect();
+        let mut offsets = Vec::with_capacity(partitions.len());
+        for p in partitions {
+            if !known.contains_key(p) {
+                let args = [view.into(), generation.into(), i64::from(*p).into(), now_ms().into()];
+                self.engine().execute(sql, &args).await?;
+            }
+            offsets.push(known.get(p).copied().unwrap_or(0));
+        }
+        Ok(offsets)
+    }
+
+    /// How far every view has come.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn view_status(&self) -> Result<Vec<ViewStatus>, StoreError> {
+        let sql = "SELECT g.view, g.generation, c.partition, c.next_offset, c.appended_ms, c.updated_at, c.parked \
+                   FROM generations g LEFT JOIN checkpoints c ON c.view = g.view AND c.generation = g.generation \
+                   WHERE g.active = 1 ORDER BY g.view, c.partition";
+        let mut all: Vec<ViewStatus> = Vec::new();
+        for r in self.engine().query(sql, &[]).await? {
+            if all.last().is_none_or(|v| v.view != r.text(0)) {
+                all.push(ViewStatus { view: r.text(0).into(), generation: r.int(1), partitions: Vec::new() });
+            }
+            if let (Some(v), Some(_)) = (all.last_mut(), r.opt_int(2)) {
+                v.partitions.push(checkpoint(&r.0[2..]));
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Tx {
+    /// Moves checkpoints on, compare-and-set, and locks them until the transaction ends. Answers with the partitions
+    /// that moved, and how many parked keys each has; one that is missing belongs to another owner by now (or its
+    /// checkpoint never was made), and nothing of it may be written.
+    ///
+    /// This comes first in a transaction, so that all it reads afterwards is its own to change.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn advance(
+        &mut self,
+        view: &str,
+        generation: i64,
+        steps: &[Advance],
+    ) -> Result<BTreeMap<u32, u64>, StoreError> {
+        if steps.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut args: Vec<Value> = vec![view.into(), generation.into(), now_ms().into()];
+        let mut values = String::new();
+        for s in steps {
+            let n = args.len();
+            let comma = if values.is_empty() { "" } else { ", " };
+            let _ = write!(values, "{comma}(${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4);
+            args.extend([int(s.partition.into())?, int(s.expected)?, int(s.next)?, s.appended_ms.into()]);
+        }
+        let sql = format!(
+            "UPDATE checkpoints SET next_offset = s.column3, appended_ms = s.column4, updated_at = $3 \
+             FROM (VALUES {values}) AS s \
+             WHERE view = $1 AND generation = $2 AND partition = s.column1 AND next_offset = s.column2 \
+             RETURNING partition, parked"
+        );
+        let rows = self.query(&sql, &args).await?;
+        Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, unsigned(r.int(1))))).collect())
+    }
+}
+
+fn int(v: u64) -> Result<Value, StoreError> {
+    i64::try_from(v).map(Value::Int).map_err(|_| StoreError::Data("an offset above 2^63".into()))
+}
+
+fn unsigned(v: i64) -> u64 {
+    u64::try_from(v).unwrap_or_default()
+}
+
+fn checkpoint(r: &[Value]) -> Checkpoint {
+    let int = |i: usize| if let Some(Value::Int(v)) = r.get(i) { *v } else { 0 };
+    Checkpoint {
+        partition: u32::try_from(int(0)).unwrap_or_default(),
+        next_offset: unsigned(int(1)),
+        appended_ms: int(2),
+        updated_at: int(3),
+        parked: unsigned(int(4)),
+    }
+}

@@ -1,0 +1,269 @@
+//! Records that a view could not take, and the keys that wait behind them.
+
+use crate::{Generation, Row, Store, StoreError, Target, Tx, now_ms};
+use domain::table::{Type, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Most letters in one answer of [`Store::dead_letters`].
+pub const MAX_PAGE: usize = 1_000;
+
+/// A record that becomes a dead letter.
+#[derive(Debug, Clone)]
+pub struct NewDeadLetter {
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// The type of its event, if that is known.
+    pub event_type: Option<String>,
+    /// A short code, such as `undecodable`.
+    pub code: &'static str,
+    /// Why, in words; never a patient's data.
+    pub reason: String,
+    /// Whether it is sound itself, and waits behind another one of its key.
+    pub parked_behind: bool,
+    /// Whether later records of its key have to wait.
+    pub parks: bool,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// When the log took it, milliseconds since 1970.
+    pub appended_ms: i64,
+}
+
+/// A dead letter as it may be shown: without the patient's data.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DeadLetter {
+    /// `view.generation.partition.offset`.
+    pub id: String,
+    /// The view that could not take it.
+    pub view: String,
+    /// The view's generation.
+    pub generation: i64,
+    /// Partition of the log.
+    pub partition: i64,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// The event's type, if that is known.
+    pub event_type: Option<String>,
+    /// A short code, such as `undecodable`.
+    pub code: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether it is sound itself, and waits behind another one of its key.
+    pub parked_behind: bool,
+    /// Short hash of the key: the same for records of one patient, and no way back to them.
+    pub key_hash: String,
+    /// Length of the value, bytes.
+    pub bytes: i64,
+    /// When the log took it, milliseconds since 1970.
+    pub appended_ms: i64,
+    /// When it became a dead letter, milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// A dead letter with the record itself, which is a patient's data.
+#[derive(Clone)]
+pub struct FullDeadLetter {
+    /// What may be shown.
+    pub letter: DeadLetter,
+    /// The record's key.
+    pub key: Vec<u8>,
+    /// The record's value.
+    pub value: Vec<u8>,
+    /// The record's headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// The columns of [`DeadLetter`], in its order.
+const SHOWN: &str = "id, view, generation, partition, log_offset, event_type, reason_code, reason, parked_behind, \
+                     key_hash, length(value), appended_ms, created_ms";
+
+const LETTERS: Target<'_> = Target {
+    table: "dead_letters",
+    columns: &[
+        ("id", Type::Text),
+        ("view", Type::Text),
+        ("generation", Type::Int),
+        ("partition", Type::Int),
+        ("log_offset", Type::Int),
+        ("event_type", Type::Text),
+        ("reason_code", Type::Text),
+        ("reason", Type::Text),
+        ("parked_behind", Type::Int),
+        ("key_hash", Type::Text),
+        ("record_key", Type::Bytes),
+        ("value", Type::Bytes),
+        ("headers", Type::Text),
+        ("appended_ms", Type::Int),
+        ("created_ms", Type::Int),
+    ],
+    key: 1,
+};
+
+const PARKED: Target<'_> = Target {
+    table: "parked",
+    columns: &[
+        ("view", Type::Text),
+        ("generation", Type::Int),
+        ("partition", Type::Int),
+        ("record_key", Type::Bytes),
+        ("dead_letter", Type::Text),
+    ],
+    key: 4,
+};
+
+/// Short hash of a key, for listings and logs.
+#[must_use]
+pub fn key_hash(key: &[u8]) -> String {
+    format!("{:010x}", xxh3_64(key) >> 24)
+}
+
+impl Tx {
+    /// Keeps dead letters, and parks the keys of those that ask for it. Their partitions' checkpoints must have been
+    /// advanced in this transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn bury(&mut self, generation: &Generation, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let now = now_ms();
+        let rows: Vec<Vec<Value>> = letters.iter().map(|l| letter_row(generation, l, now)).collect();
+        self.upsert(LETTERS, &refs(&rows)).await?;
+        let mut parked: BTreeMap<(u32, &[u8]), Vec<Value>> = BTreeMap::new();
+        for (l, row) in letters.iter().zip(&rows).filter(|(l, _)| l.parks) {
+            let key = vec![row[1].clone(), row[2].clone(), row[3].clone(), row[10].clone(), row[0].clone()];
+            parked.entry((l.partition, l.key.as_slice())).or_insert(key);
+        }
+        let rows: Vec<Vec<Value>> = parked.values().cloned().collect();
+        self.insert_ignore(PARKED, &refs(&rows)).await?;
+        let partitions: BTreeSet<u32> = parked.keys().map(|(p, _)| *p).collect();
+        for partition in partitions {
+            let sql = "UPDATE checkpoints SET parked = (SELECT count(*) FROM parked WHERE view = $1 AND generation = $2 \
+                       AND partition = $3) WHERE view = $1 AND generation = $2 AND partition = $3";
+            self.execute(sql, &[generation.view.into(), generation.number.into(), i64::from(partition).into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// The parked keys of a partition.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn parked(&mut self, generation: &Generation, partition: u32) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        let sql = "SELECT record_key FROM parked WHERE view = $1 AND generation = $2 AND partition = $3";
+        let args = [generation.view.into(), generation.number.into(), i64::from(partition).into()];
+        Ok(self.query(sql, &args).await?.iter().map(|r| r.bytes(0).to_vec()).collect())
+    }
+}
+
+impl Store {
+    /// Dead letters by view, generation, partition and offset: those of one view or of all, after the letter `after`
+    /// (an id from the page before), at most `limit` of them (and [`MAX_PAGE`]).
+    ///
+    /// # Errors
+    /// When `after` is no id, and those of the database.
+    pub async fn dead_letters(
+        &self,
+        view: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let mut args: Vec<Value> = Vec::new();
+        let mut sql = format!("SELECT {SHOWN} FROM dead_letters WHERE 1 = 1");
+        if let Some(view) = view {
+            args.push(view.into());
+            let _ = write!(sql, " AND view = ${}", args.len());
+        }
+        if let Some(id) = after {
+            let place = place(id).ok_or_else(|| StoreError::Data("a cursor is the id of a dead letter".into()))?;
+            let n = args.len();
+            args.extend(place);
+            let _ = write!(
+                sql,
+                " AND (view, generation, partition, log_offset) > (${}, ${}, ${}, ${})",
+                n + 1,
+                n + 2,
+                n + 3,
+                n + 4
+            );
+        }
+        let _ = write!(sql, " ORDER BY view, generation, partition, log_offset LIMIT {}", limit.min(MAX_PAGE));
+        Ok(self.engine().query(&sql, &args).await?.iter().map(shown).collect())
+    }
+
+    /// One dead letter with its record.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn dead_letter(&self, id: &str) -> Result<Option<FullDeadLetter>, StoreError> {
+        let sql = format!("SELECT {SHOWN}, record_key, value, headers FROM dead_letters WHERE id = $1");
+        let rows = self.engine().query(&sql, &[id.into()]).await?;
+        Ok(rows.first().map(|r| FullDeadLetter {
+            letter: shown(r),
+            key: r.bytes(13).to_vec(),
+            value: r.bytes(14).to_vec(),
+            headers: serde_json::from_str(r.text(15)).unwrap_or_default(),
+        }))
+    }
+}
+
+fn letter_row(generation: &Generation, l: &NewDeadLetter, now: i64) -> Vec<Value> {
+    let offset = i64::try_from(l.offset).unwrap_or(i64::MAX);
+    vec![
+        format!("{}.{}.{}.{offset}", generation.view, generation.number, l.partition).into(),
+        generation.view.into(),
+        generation.number.into(),
+        i64::from(l.partition).into(),
+        offset.into(),
+        l.event_type.clone().into(),
+        l.code.into(),
+        l.reason.clone().into(),
+        l.parked_behind.into(),
+        key_hash(&l.key).into(),
+        l.key.clone().into(),
+        l.value.clone().into(),
+        serde_json::to_string(&l.headers).unwrap_or_default().into(),
+        l.appended_ms.into(),
+        now.into(),
+    ]
+}
+
+/// The place that an id names.
+fn place(id: &str) -> Option<[Value; 4]> {
+    let mut parts = id.rsplitn(4, '.');
+    let offset: i64 = parts.next()?.parse().ok()?;
+    let partition: i64 = parts.next()?.parse().ok()?;
+    let generation: i64 = parts.next()?.parse().ok()?;
+    Some([parts.next()?.into(), generation.into(), partition.into(), offset.into()])
+}
+
+fn shown(r: &Row) -> DeadLetter {
+    DeadLetter {
+        id: r.text(0).into(),
+        view: r.text(1).into(),
+        generation: r.int(2),
+        partition: r.int(3),
+        offset: r.int(4),
+        event_type: r.opt_text(5).map(Into::into),
+        code: r.text(6).into(),
+        reason: r.text(7).into(),
+        parked_behind: r.int(8) == 1,
+        key_hash: r.text(9).into(),
+        bytes: r.int(10),
+        appended_ms: r.int(11),
+        created_ms: r.int(12),
+    }
+}
+
+/// Rows as the bulk writes take them.
+fn refs(rows: &[Vec<Value>]) -> Vec<&[Value]> {
+    rows.iter().map(Vec::as_slice).collect()
+}

@@ -1,0 +1,126 @@
+//! The store's contract: generations, checkpoints, dead letters, on each engine there is.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use domain::table::{Table, Type};
+use journeylog_store::{Advance, Durability, NewDeadLetter, Store, ViewSpec};
+
+const SPEC: ViewSpec = ViewSpec {
+    name: "toy",
+    tables: &[Table {
+        name: "toys",
+        columns: &[("patient_id", Type::Text), ("n", Type::Int)],
+        key: 1,
+        indexes: &[&["n"], &["n", "patient_id"]],
+    }],
+    state: true,
+};
+
+const fn step(partition: u32, expected: u64, next: u64) -> Advance {
+    Advance { partition, expected, next, appended_ms: 77 }
+}
+
+#[tokio::test]
+async fn several_processes_start_at_once() {
+    for db in common::all().await {
+        let start = || async {
+            let store = Store::connect(&db.url, 2).await.unwrap();
+            store.ensure_view(SPEC).await.unwrap().number
+        };
+        let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
+        assert_eq!([a, b, c, d], [1; 4]);
+        let store = Store::connect(&db.url, 2).await.unwrap();
+        assert_eq!(store.active_generation("toy").await.unwrap(), Some(1));
+        assert_eq!(store.active_generation("none").await.unwrap(), None);
+        // The reader's view shows what is written to the active generation.
+        let generation = store.ensure_view(SPEC).await.unwrap();
+        let mut tx = store.begin(Durability::FromLog).await.unwrap();
+        tx.upsert(generation.target(0), &[&["p".into(), 1.into()]]).await.unwrap();
+        tx.upsert(generation.state().unwrap(), &[&["p".into(), 0.into(), vec![1_u8].into()]]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.engine().query("SELECT n FROM toys", &[]).await.unwrap()[0].int(0), 1);
+        assert_eq!(store.engine().query("SELECT state FROM toy_state", &[]).await.unwrap()[0].bytes(0), [1]);
+        let other = ViewSpec { tables: &[], ..SPEC };
+        assert!(store.ensure_view(other).await.unwrap_err().to_string().contains("rebuilt"));
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_are_compare_and_set() {
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 4).await.unwrap();
+        store.ensure_view(SPEC).await.unwrap();
+        assert_eq!(store.start("toy", 1, &[0, 3]).await.unwrap(), [0, 0]);
+        let mut tx = store.begin(Durability::FromLog).await.unwrap();
+        let moved = tx.advance("toy", 1, &[step(0, 0, 5), step(1, 0, 5), step(3, 0, 9)]).await.unwrap();
+        assert_eq!(moved.into_keys().collect::<Vec<_>>(), [0, 3]);
+        tx.commit().await.unwrap();
+        let mut tx = store.begin(Durability::FromLog).await.unwrap();
+        let moved = tx.advance("toy", 1, &[step(0, 0, 6), step(3, 9, 10)]).await.unwrap();
+        assert_eq!(moved.into_keys().collect::<Vec<_>>(), [3]);
+        tx.rollback().await.unwrap();
+        assert_eq!(store.start("toy", 1, &[3, 0, 1]).await.unwrap(), [9, 5, 0]);
+        let status = store.view_status().await.unwrap();
+        assert_eq!(status.len(), 1);
+        assert_eq!((status[0].view.as_str(), status[0].generation), ("toy", 1));
+        let at: Vec<_> = status[0].partitions.iter().map(|p| (p.partition, p.next_offset, p.appended_ms)).collect();
+        assert_eq!(at, [(0, 5, 77), (1, 0, 0), (3, 9, 77)]);
+        assert!(status[0].partitions[0].updated_at > 0);
+    }
+}
+
+fn letter(offset: u64, key: &[u8], parks: bool, parked_behind: bool) -> NewDeadLetter {
+    NewDeadLetter {
+        partition: 2,
+        offset,
+        event_type: None,
+        code: "undecodable",
+        reason: "not a Confluent frame".into(),
+        parked_behind,
+        parks,
+        key: key.to_vec(),
+        value: b"\x01secret".to_vec(),
+        headers: vec![("traceparent".into(), b"00-1".to_vec()), ("bin".into(), vec![255, 0])],
+        appended_ms: 5,
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_park_and_are_listed_without_patient_data() {
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 4).await.unwrap();
+        let generation = store.ensure_view(SPEC).await.unwrap();
+        store.start("toy", 1, &[2]).await.unwrap();
+        let letters = [
+            letter(7, b"patient-1", true, false),
+            letter(8, b"patient-1", true, true),
+            letter(9, b"patient-2", false, false),
+            letter(10, b"", false, false),
+        ];
+        let mut tx = store.begin(Durability::FromLog).await.unwrap();
+        assert_eq!(tx.advance("toy", 1, &[step(2, 0, 11)]).await.unwrap()[&2], 0);
+        tx.bury(&generation, &letters).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.begin(Durability::FromLog).await.unwrap();
+        assert_eq!(tx.advance("toy", 1, &[step(2, 11, 12)]).await.unwrap()[&2], 1);
+        let parked = tx.parked(&generation, 2).await.unwrap();
+        assert_eq!(parked.into_iter().collect::<Vec<_>>(), [b"patient-1".to_vec()]);
+        drop(tx);
+        let page = store.dead_letters(Some("toy"), None, 3).await.unwrap();
+        assert_eq!(page.iter().map(|l| l.offset).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(page[0].key_hash, page[1].key_hash);
+        assert!(!page[0].parked_behind && page[1].parked_behind);
+        let shown = serde_json::to_string(&page).unwrap();
+        assert!(!shown.contains("patient-1") && !shown.contains("secret"));
+        let rest = store.dead_letters(None, Some(&page[2].id), 3).await.unwrap();
+        assert_eq!(rest.iter().map(|l| l.offset).collect::<Vec<_>>(), [10]);
+        assert!(store.dead_letters(Some("mot"), None, 9).await.unwrap().is_empty());
+        let full = store.dead_letter(&page[0].id).await.unwrap().unwrap();
+        assert_eq!(
+            (full.key, full.value, full.headers),
+            (letters[0].key.clone(), letters[0].value.clone(), letters[0].headers.clone())
+        );
+        assert!(store.dead_letter("toy.1.2.99").await.unwrap().is_none());
+    }
+}
