@@ -15,6 +15,7 @@ mod docs;
 pub mod paging;
 pub mod problem;
 mod status;
+pub mod timeline;
 
 pub use docs::openapi;
 pub use problem::Problem;
@@ -48,5 +49,5 @@ pub struct App {
 
 /// All routes of the read API.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().merge(status::routes()).with_state(app)
+    Router::new().merge(status::routes()).merge(timeline::routes()).with_state(app)
 }

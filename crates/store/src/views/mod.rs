@@ -1,1 +1,3 @@
 //! Queries of each view's tables, one file per view.
+
+pub mod timeline;

@@ -38,8 +38,7 @@ pub fn read(json: &str) -> Option<Event> {
 }
 
 /// Whether an event still stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// As published.
     Normal,
@@ -47,6 +46,18 @@ pub enum Status {
     Corrected,
     /// A later event took it back. It is shown, and counts for nothing.
     Retracted,
+}
+
+impl Status {
+    /// The name, as the read API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Corrected => "corrected",
+            Self::Retracted => "retracted",
+        }
+    }
 }
 
 /// A correction or retraction of an entry.
