@@ -1,5 +1,6 @@
 //! The views: for each, what it keeps of an event and which rows that makes.
 
+pub mod follow_ups;
 pub mod timeline;
 
 use crate::event::Event;
