@@ -1,7 +1,14 @@
 //! Append to and read from a partitioned log: Kafka, or SQLite when embedded.
 //!
 //! It knows bytes, not events. It must never interpret a value, and never say that something is appended before it is
-//! durable.
+//! durable. [`open`] chooses the backend by the URL's scheme.
+
+mod murmur;
+mod options;
+mod sqlite;
+
+pub use murmur::partition_of;
+pub use options::{DEFAULT_PARTITIONS, Options};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +48,28 @@ pub struct Record {
     pub value: Bytes,
     /// Headers.
     pub headers: Vec<(String, Bytes)>,
+}
+
+/// The largest record that a log takes, in bytes of key, value and headers together. Every backend has the same, and it
+/// lies under Kafka's default `message.max.bytes`, so that no log takes what another would refuse.
+pub const MAX_RECORD_BYTES: usize = 1_000_000;
+
+impl NewRecord {
+    /// Size in bytes: key, value and headers.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.len() + self.value.len() + headers
+    }
+
+    /// Refuses what is larger than [`MAX_RECORD_BYTES`].
+    fn check(&self) -> Result<(), LogError> {
+        let size = self.size();
+        if size > MAX_RECORD_BYTES {
+            return Err(LogError::Refused(format!("{size} bytes are more than {MAX_RECORD_BYTES}")));
+        }
+        Ok(())
+    }
 }
 
 /// Why the log could not do it.
@@ -110,8 +139,40 @@ pub trait Subscription: Send {
     async fn close(self: Box<Self>);
 }
 
-/// The partition of a key: Kafka's murmur2, as the Java client has it.
-#[must_use]
-pub fn partition_of(_key: &[u8], _partitions: u32) -> u32 {
-    0
+/// Opens the log at a URL, and makes it first where there is none.
+///
+/// - `sqlite:/path/file.db?partitions=12&synchronous=full`: a file. `synchronous` is `full` (the default: a record that
+///   was answered survives a power cut) or `normal` (it survives a crash of the process, not always a power cut).
+/// - `kafka://host:port[,host:port]/topic?partitions=12&replication=3`: a topic.
+///
+/// # Errors
+/// `Configuration` for a URL that isn't understood, or a log that exists with other partitions or settings;
+/// `Unavailable` when the log can't be reached in [`Options::connect_timeout`].
+pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Log>, LogError> {
+    match options::parse(url)? {
+        options::Target::Sqlite(file) => Ok(Arc::new(sqlite::SqliteLog::open(&file, options).await?)),
+        options::Target::Kafka(_) => Err(LogError::Configuration("kafka is not built yet".to_owned())),
+    }
+}
+
+/// The positions to begin at, once it is sure that the log has them: a reader that is ahead of the log read another one,
+/// and one that is behind its first record would skip what was deleted.
+fn checked(partitions: &[u32], next: &[u64], bounds: &[(u64, u64)]) -> Result<Vec<Position>, LogError> {
+    if next.len() != partitions.len() {
+        return Err(LogError::Configuration(format!("{} offsets for {} partitions", next.len(), partitions.len())));
+    }
+    let wrong = |partition, offset, first, end| {
+        LogError::Configuration(format!(
+            "partition {partition} is to be read from offset {offset}, but the log has {first} to {end}: another log?"
+        ))
+    };
+    std::iter::zip(partitions, next)
+        .map(|(&partition, &offset)| {
+            let (first, end) = bounds.get(partition as usize).copied().unwrap_or_default();
+            if offset > end || offset < first {
+                return Err(wrong(partition, offset, first, end));
+            }
+            Ok(Position { partition, offset })
+        })
+        .collect()
 }
