@@ -1,0 +1,3 @@
+//! What the door adds to the services behind it.
+
+pub mod simulate;
