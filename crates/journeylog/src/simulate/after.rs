@@ -6,9 +6,10 @@ use super::phrases;
 use super::scribe::{Scribe, Src};
 use super::world::{BYEOLBIT, HANEUL, LINDEN, Site};
 use domain::event::{
-    FollowUpCallAttempted, FollowUpCallCompleted, Modality, OrderCancelled, OrderPlaced, Outcome, Priority, RecallBooked,
-    RecallDue, RecallLapsed, ReferralAccepted, ReferralBooked, ReferralCancelled, ReferralCompleted, ReferralDeclined,
-    ReferralExpired, ReferralMade, ReminderSent, ResultCorrected, ResultReported, ResultStatus, Role, SpecimenCollected,
+    FollowUpCallAttempted, FollowUpCallCompleted, Modality, OrderCancelled, OrderPlaced, Outcome, Priority,
+    RecallBooked, RecallDue, RecallLapsed, ReferralAccepted, ReferralBooked, ReferralCancelled, ReferralCompleted,
+    ReferralDeclined, ReferralExpired, ReferralMade, ReminderSent, ResultCorrected, ResultReported, ResultStatus, Role,
+    SpecimenCollected,
 };
 use domain::time::{DAY, Date, HOUR, MINUTE};
 use domain::{Event, Micros};
@@ -214,7 +215,11 @@ impl Scribe<'_> {
 
     fn accept(&mut self, referral_id: &str, at: i64) {
         let header = self.head(at, Src::Partner, Role::Manager, Modality::Message);
-        self.put(Event::ReferralAccepted(ReferralAccepted { header, referral_id: referral_id.to_owned(), reason: None }));
+        self.put(Event::ReferralAccepted(ReferralAccepted {
+            header,
+            referral_id: referral_id.to_owned(),
+            reason: None,
+        }));
         if self.dice.percent(11) {
             return;
         }

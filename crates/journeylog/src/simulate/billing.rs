@@ -114,7 +114,8 @@ impl Scribe<'_> {
         if self.over(at) {
             return;
         }
-        let channel = if at < v.ends + DAY { self.dice.pick(&["desk", "kiosk"]) } else { self.dice.pick(&["web", "phone"]) };
+        let channel =
+            if at < v.ends + DAY { self.dice.pick(&["desk", "kiosk"]) } else { self.dice.pick(&["web", "phone"]) };
         let modality = match channel {
             "desk" => Modality::InPerson,
             "kiosk" => Modality::Kiosk,

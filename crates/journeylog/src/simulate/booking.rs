@@ -68,7 +68,8 @@ impl Scribe<'_> {
         if origin == "friend_or_family" || origin == "another_provider" {
             let header = self.head(at + 5 * MINUTE, Src::Crm, Role::Receptionist, Modality::Phone);
             let introducer_ref = format!("in-{:x}", self.dice.below(1 << 28));
-            let relation = if origin == "another_provider" { "provider" } else { self.dice.pick(&["friend", "family"]) };
+            let relation =
+                if origin == "another_provider" { "provider" } else { self.dice.pick(&["friend", "family"]) };
             self.put(Event::IntroducerRecorded(IntroducerRecorded {
                 header,
                 introducer_ref,
@@ -151,7 +152,11 @@ impl Scribe<'_> {
                 capture_s: Some(capture as i32),
             }));
             // A request by web or mail waits until somebody gets to it.
-            booked_at = if channel == "phone" { booked_at } else { office(self.site.zone, booked_at + self.dice.tail(40 * MINUTE)) };
+            booked_at = if channel == "phone" {
+                booked_at
+            } else {
+                office(self.site.zone, booked_at + self.dice.tail(40 * MINUTE))
+            };
         }
         let role = if web { Role::Patient } else { Role::Receptionist };
         let header = self.head(booked_at, Src::Scheduling, role, modality);

@@ -80,13 +80,8 @@ pub struct Summary {
 pub fn run(options: &Options, out: &mut impl Write) -> io::Result<Summary> {
     let until = options.until.0;
     let from = until - i64::from(options.days.max(1)) * DAY;
-    let sink = |bytes| Sink {
-        buckets: Buckets::new(from, until, bytes),
-        until,
-        counts: no_counts(),
-        resent: 0,
-        error: None,
-    };
+    let sink =
+        |bytes| Sink { buckets: Buckets::new(from, until, bytes), until, counts: no_counts(), resent: 0, error: None };
     let mut first = sink(0);
     let demos = demo::write(&mut first, from);
     let mut bytes = drain(&mut first, out)?;

@@ -3,9 +3,9 @@
 use super::phrases;
 use super::scribe::{Scribe, Src};
 use domain::event::{
-    AppointmentBooked, ChargePosted, ConsentExpired, ConsentGiven, ConsentWithdrawn, DemographicsUpdated, EventCorrected,
-    EventRetracted, FollowUpItemClosed, Grantee, ItemClosure, Modality, NoteRecorded, PatientIdentifiersChanged,
-    PatientsMerged, PatientsUnmerged, Role, WaitEstimated,
+    AppointmentBooked, ChargePosted, ConsentExpired, ConsentGiven, ConsentWithdrawn, DemographicsUpdated,
+    EventCorrected, EventRetracted, FollowUpItemClosed, Grantee, ItemClosure, Modality, NoteRecorded,
+    PatientIdentifiersChanged, PatientsMerged, PatientsUnmerged, Role, WaitEstimated,
 };
 use domain::ids::Embedded;
 use domain::time::{DAY, HOUR, MINUTE};
@@ -59,7 +59,8 @@ impl Scribe<'_> {
         let header = self.head(at, Src::Mpi, Role::Receptionist, Modality::InPerson);
         let fields = [["address"], ["phone"], ["insurance"]][self.dice.below(3) as usize].map(str::to_owned).to_vec();
         let needs = ["wheelchair", "interpreter_vi", "hearing_aid", "fall_risk"];
-        let special_requirements = if self.dice.percent(18) { vec![self.dice.pick(&needs).to_owned()] } else { Vec::new() };
+        let special_requirements =
+            if self.dice.percent(18) { vec![self.dice.pick(&needs).to_owned()] } else { Vec::new() };
         let deceased = self.dice.permille(10).then_some(true);
         self.put(Event::DemographicsUpdated(DemographicsUpdated { header, fields, special_requirements, deceased }));
     }

@@ -50,7 +50,8 @@ fn round(sink: &mut Sink, dice: &mut Dice, (i, day): (usize, i64), n: u64, from:
     let dept = &site.departments[dice.below(site.departments.len() as u64) as usize];
     let own = Dice::new(dice.word(), n);
     let mut s = Scribe::new(sink, own, None, (day as u64) << 8 | n, site, dept);
-    let role = s.dice.pick(&[Role::Nurse, Role::Nurse, Role::Receptionist, Role::Doctor, Role::Technician, Role::Biller]);
+    let role =
+        s.dice.pick(&[Role::Nurse, Role::Nurse, Role::Receptionist, Role::Doctor, Role::Technician, Role::Biller]);
     let busy = load(site.zone, site.code.as_bytes()[0].into(), site.zone.utc(day, 11 * 60));
     if s.dice.percent(6) {
         let header = s.head(at, Src::Staff, role, Modality::Web);

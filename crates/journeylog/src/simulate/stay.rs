@@ -35,7 +35,11 @@ impl Scribe<'_> {
         for i in 0..self.dice.weighted(&[40, 45, 15]) as i64 {
             let header = self.head(admitted + (4 + i * 20) * HOUR, Src::Adt, Role::Nurse, Modality::InPerson);
             let location = self.dice.pick(&["OR-2", "ICU", "W3-East", "W4-West"]).to_owned();
-            self.put(Event::PatientTransferred(PatientTransferred { header, encounter_id: v.encounter.clone(), location }));
+            self.put(Event::PatientTransferred(PatientTransferred {
+                header,
+                encounter_id: v.encounter.clone(),
+                location,
+            }));
         }
         self.infection_check(v, admitted + 6 * HOUR);
         let mut left = self.site.zone.utc(day + nights, self.dice.range(600, 960)).max(admitted + 7 * HOUR);

@@ -5,8 +5,9 @@ use super::phrases;
 use super::scribe::{Scribe, Src};
 use domain::event::{
     AftercareInstructionGiven, ChecklistCompleted, ConsultEnded, ConsultStarted, DignityBreachReported, Modality,
-    NextStepsExplained, NoteRecorded, OptionsExplained, PatientCheckedIn, PatientQuestionAnswered, PatientQuestionAsked,
-    QuestionnaireCompleted, QuestionnaireStarted, RepeatQuestionReported, Role, Severity, WaitEstimated,
+    NextStepsExplained, NoteRecorded, OptionsExplained, PatientCheckedIn, PatientQuestionAnswered,
+    PatientQuestionAsked, QuestionnaireCompleted, QuestionnaireStarted, RepeatQuestionReported, Role, Severity,
+    WaitEstimated,
 };
 use domain::time::{DAY, Date, MINUTE};
 use domain::{Event, Micros};
@@ -46,7 +47,8 @@ impl Scribe<'_> {
         let end = at + self.dice.tail(6) * MINUTE;
         if self.dice.percent(94) {
             let header = self.head(end, src, Role::Patient, modality);
-            let (reused, asked) = if known { (self.dice.range(8, 20), self.dice.range(1, 6)) } else { (0, self.dice.range(14, 24)) };
+            let (reused, asked) =
+                if known { (self.dice.range(8, 20), self.dice.range(1, 6)) } else { (0, self.dice.range(14, 24)) };
             let reviewed = self.dice.percent(if known { 75 } else { 92 });
             let done = QuestionnaireCompleted {
                 header,
@@ -65,7 +67,8 @@ impl Scribe<'_> {
         while self.dice.percent(again) {
             t += 2 * MINUTE;
             let header = self.head(t, Src::Voice, Role::Patient, Modality::InPerson);
-            let asked_field = self.dice.pick(&["allergies", "insurance", "medication", "address", "history"]).to_owned();
+            let asked_field =
+                self.dice.pick(&["allergies", "insurance", "medication", "address", "history"]).to_owned();
             self.put(Event::RepeatQuestionReported(RepeatQuestionReported {
                 header,
                 appointment_id: Some(v.appointment.clone()),
@@ -177,7 +180,11 @@ impl Scribe<'_> {
             return;
         }
         let header = self.head_of(at, &v.practitioner);
-        let options = if surgery { ["laparoscopy", "open_surgery", "watchful_waiting"] } else { ["medication", "exercise", "watchful_waiting"] };
+        let options = if surgery {
+            ["laparoscopy", "open_surgery", "watchful_waiting"]
+        } else {
+            ["medication", "exercise", "watchful_waiting"]
+        };
         let explained = OptionsExplained {
             header,
             encounter_id: v.encounter.clone(),
@@ -228,7 +235,11 @@ impl Scribe<'_> {
             let all = ["blood_test", "imaging", "come_back", "call_if_worse", "start_medication"];
             let start = self.dice.below(3) as usize;
             let steps = all[start..start + self.dice.range(1, 2) as usize].iter().map(|s| (*s).to_owned()).collect();
-            self.put(Event::NextStepsExplained(NextStepsExplained { header, encounter_id: v.encounter.clone(), steps }));
+            self.put(Event::NextStepsExplained(NextStepsExplained {
+                header,
+                encounter_id: v.encounter.clone(),
+                steps,
+            }));
         }
         if self.dice.percent(28) {
             let header = self.head(end + 6 * MINUTE, Src::Emr, Role::Nurse, Modality::InPerson);

@@ -80,16 +80,38 @@ pub const HANEUL: Site = Site {
             operates: true,
             restricted: true,
             fee: 680,
-            ..dept("gynaecology", 5, &["gyn_consult", "gyn_ultrasound", "gyn_surgery_consult"], &["US-PELVIS", "LAB-CBC", "MRI-PELVIS"], "re_exam")
+            ..dept(
+                "gynaecology",
+                5,
+                &["gyn_consult", "gyn_ultrasound", "gyn_surgery_consult"],
+                &["US-PELVIS", "LAB-CBC", "MRI-PELVIS"],
+                "re_exam",
+            )
         },
         Department {
             operates: true,
             skill: 88,
             fee: 900,
-            ..dept("orthopaedics", 6, &["ortho_consult", "ortho_injection"], &["XR-KNEE", "MRI-KNEE", "LAB-CRP"], "re_exam")
+            ..dept(
+                "orthopaedics",
+                6,
+                &["ortho_consult", "ortho_injection"],
+                &["XR-KNEE", "MRI-KNEE", "LAB-CRP"],
+                "re_exam",
+            )
         },
-        Department { skill: 87, fee: 760, ..dept("cardiology", 4, &["cardio_consult", "echo"], &["ECG", "ECHO", "LAB-LIPID"], "re_exam") },
-        dept("internal_medicine", 8, &["im_consult", "diabetes_check", "endoscopy"], &["LAB-HBA1C", "LAB-CBC", "US-ABDOMEN"], "vaccination"),
+        Department {
+            skill: 87,
+            fee: 760,
+            ..dept("cardiology", 4, &["cardio_consult", "echo"], &["ECG", "ECHO", "LAB-LIPID"], "re_exam")
+        },
+        dept(
+            "internal_medicine",
+            8,
+            &["im_consult", "diabetes_check", "endoscopy"],
+            &["LAB-HBA1C", "LAB-CBC", "US-ABDOMEN"],
+            "vaccination",
+        ),
     ],
 };
 
@@ -108,7 +130,13 @@ pub const BYEOLBIT: Site = Site {
             operates: true,
             restricted: true,
             fee: 560,
-            ..dept("womens_health", 2, &["gyn_consult", "gyn_ultrasound", "laparoscopy_consult"], &["US-PELVIS", "LAB-CBC", "LAB-CA125"], "re_exam")
+            ..dept(
+                "womens_health",
+                2,
+                &["gyn_consult", "gyn_ultrasound", "laparoscopy_consult"],
+                &["US-PELVIS", "LAB-CBC", "LAB-CA125"],
+                "re_exam",
+            )
         },
         Department {
             warmth: [84, 82, 80],
@@ -132,10 +160,21 @@ pub const LINDEN: Site = Site {
         Department {
             warmth: [80, 80, 78],
             fee: 380,
-            ..dept("general_practice", 4, &["gp_consult", "travel_advice"], &["LAB-CBC", "LAB-TSH", "URINE"], "vaccination")
+            ..dept(
+                "general_practice",
+                4,
+                &["gp_consult", "travel_advice"],
+                &["LAB-CBC", "LAB-TSH", "URINE"],
+                "vaccination",
+            )
         },
         Department { fee: 520, ..dept("physiotherapy", 3, &["intake", "physio_session"], &["US-SHOULDER"], "re_exam") },
-        Department { skill: 86, fee: 900, operates: true, ..dept("day_surgery", 3, &["hernia_consult", "hand_consult"], &["US-GROIN", "LAB-CBC"], "re_exam") },
+        Department {
+            skill: 86,
+            fee: 900,
+            operates: true,
+            ..dept("day_surgery", 3, &["hernia_consult", "hand_consult"], &["US-GROIN", "LAB-CBC"], "re_exam")
+        },
     ],
 };
 

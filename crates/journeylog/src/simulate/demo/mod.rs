@@ -1,8 +1,8 @@
 //! Five stories that are always there, with stable ids and the same for every seed, told backwards from the end of the
 //! window so that their open ends are still open.
 
-mod stories;
 mod steps;
+mod stories;
 mod two_hospitals;
 
 use super::clock::Zone;
@@ -48,7 +48,8 @@ impl When {
 
 /// A scribe for a demonstration patient: nothing is late, and the ids are the same for every seed.
 fn scribe<'a>(sink: &'a mut Sink, id: &str, n: u64, site: &'static Site, dept: &'static Department) -> Scribe<'a> {
-    let mut s = Scribe::new(sink, Dice::new(0, u64::MAX - n), Some(PatientId(id.to_owned())), 0xde_0000 + n, site, dept);
+    let mut s =
+        Scribe::new(sink, Dice::new(0, u64::MAX - n), Some(PatientId(id.to_owned())), 0xde_0000 + n, site, dept);
     s.plain = true;
     s
 }

@@ -161,7 +161,14 @@ impl Scribe<'_> {
     }
 
     /// An answer of 1 to 5 about a role at a touchpoint.
-    pub fn rates(&mut self, at: i64, p: &Plan, about: (Role, Dimension, &str), raw: f64, improve: Option<&str>) -> EventId {
+    pub fn rates(
+        &mut self,
+        at: i64,
+        p: &Plan,
+        about: (Role, Dimension, &str),
+        raw: f64,
+        improve: Option<&str>,
+    ) -> EventId {
         let header = self.head(at, Src::Voice, Role::Patient, Modality::Web);
         self.put(Event::FeedbackGiven(FeedbackGiven {
             header,

@@ -118,7 +118,13 @@ pub fn billing_dispute(sink: &mut Sink, when: When) {
         adjustment_code: Some("CO-18".to_owned()),
     }));
     s.pays(when.at(26, 15, 0), &p, 54_000);
-    s.rates(when.at(26, 19, 0), &p, (Role::Biller, Dimension::Explanation, "billing"), 2.0, Some("처음부터 확인해 주세요"));
+    s.rates(
+        when.at(26, 19, 0),
+        &p,
+        (Role::Biller, Dimension::Explanation, "billing"),
+        2.0,
+        Some("처음부터 확인해 주세요"),
+    );
     let header = s.head(when.at(12, 9, 0), Src::Billing, Role::System, Modality::Other);
     s.put(Event::ClaimPaid(ClaimPaid { header, claim_id, encounter_id, amount_minor: 126_000, currency }));
 }

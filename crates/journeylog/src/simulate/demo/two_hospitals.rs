@@ -49,7 +49,12 @@ fn large_hospital(s: &mut Scribe<'_>, when: When) -> Plan {
     s.pays(begins + 20 * MINUTE, &p, 68_000);
     let evening = when.at(48, 20, 15);
     s.hurt(evening, &p, (Role::Doctor, "blame", Severity::High), "왜 이제 왔느냐고 나무랐습니다");
-    s.hurt(evening + 2 * MINUTE, &p, (Role::Doctor, "made_to_apologise", Severity::Severe), "제가 죄송하다고 해야 했습니다");
+    s.hurt(
+        evening + 2 * MINUTE,
+        &p,
+        (Role::Doctor, "made_to_apologise", Severity::Severe),
+        "제가 죄송하다고 해야 했습니다",
+    );
     s.rates(evening + 4 * MINUTE, &p, (Role::Doctor, Dimension::Empathy, "consult"), 1.0, Some("사람으로 대해 주세요"));
     s.rates(evening + 5 * MINUTE, &p, (Role::Doctor, Dimension::Technical, "consult"), 5.0, None);
     s.rates(evening + 6 * MINUTE, &p, (Role::Doctor, Dimension::Explanation, "consult"), 1.0, None);
