@@ -9,6 +9,7 @@ pub mod ids;
 pub mod inline;
 pub mod journeys;
 pub mod json;
+pub mod parse;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
