@@ -1,1 +1,24 @@
+//! Takes events in: over HTTP, from NDJSON and from old CSV logs; all of them end in one [`Publisher`].
+//!
+//! It must never say yes before the log has confirmed, never drop an input silently, never quote a value that may be
+//! personal in a log line, and never import another role.
 
+pub mod http;
+pub mod ndjson;
+pub mod problem;
+pub mod publisher;
+
+pub use http::{Gateway, Limits, openapi, router};
+pub use ndjson::{NdjsonLimits, Progress, Refused, Summary, publish_ndjson};
+pub use problem::Problem;
+pub use publisher::{Accepted, Prepared, Publisher, Refusal, Settings};
+
+/// The wall clock, microseconds since 1970; the only place in this crate that reads it.
+#[must_use]
+pub fn now() -> domain::Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    domain::Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,85 @@
+//! NDJSON in, NDJSON out: one answer line per input line, in order, while the input is still coming.
+
+use super::{Gateway, answer};
+use crate::ndjson::{self, LineResult, Progress, Stopped};
+use crate::problem::Problem;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Chunks of answers waiting for a slow reader; then the input waits too.
+const ANSWERS_WAITING: usize = 4;
+
+/// Starts the stream's task and answers with what it says.
+pub(super) fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let permit = gateway.streams.clone().try_acquire_owned().map_err(|_| Problem::busy(gateway.limits.retry_after))?;
+    let prefer = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
+    let minimal = prefer.flat_map(|v| v.split(',')).any(|p| p.trim().eq_ignore_ascii_case("return=minimal"));
+    let (send, mut receive) = mpsc::channel::<Bytes>(ANSWERS_WAITING);
+    let gateway = gateway.clone();
+    // A task of its own, so that what was begun is brought to its end when the sender goes away.
+    tokio::spawn(async move {
+        run(&gateway, body, minimal, send).await;
+        drop(permit);
+    });
+    let answers = futures::stream::poll_fn(move |cx| receive.poll_recv(cx)).map(Ok::<_, io::Error>);
+    let ndjson = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
+}
+
+async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<Bytes>) {
+    let chunks = body.into_data_stream().map(|c| c.map_err(io::Error::other));
+    let mut counts = Progress::default();
+    let mut last_line = 0;
+    let sender = &send;
+    let out = |answers: Vec<LineResult>| {
+        let mut text = String::with_capacity(if minimal { 0 } else { answers.len() * 112 });
+        for a in &answers {
+            counts.count(a);
+            last_line = a.line;
+            if a.result.as_ref().is_err_and(|p| matches!(p.status, 400 | 413 | 422)) {
+                gateway.invalid.0.increment(1);
+            }
+            line(&mut text, a, minimal);
+        }
+        async move { text.is_empty() || sender.send(Bytes::from(text)).await.is_ok() }
+    };
+    let ended = ndjson::run(chunks, gateway.publisher.clone(), gateway.limits.ndjson, out).await;
+    let mut text = String::new();
+    if let Err(stopped) = &ended {
+        let problem = match stopped {
+            Stopped::Log => Problem::unavailable(gateway.limits.retry_after),
+            Stopped::Read(_) | Stopped::Gone => Problem::malformed("the body ended before its end"),
+        };
+        let _ = writeln!(text, "{{\"stopped\":{{\"after_line\":{last_line},\"problem\":{}}}}}", problem.to_json());
+    }
+    if minimal {
+        let Progress { lines, accepted, duplicates, refused } = counts;
+        let _ = writeln!(
+            text,
+            "{{\"summary\":{{\"lines\":{lines},\"accepted\":{accepted},\"duplicates\":{duplicates},\"refused\":{refused}}}}}"
+        );
+    }
+    // A sender that has gone needs no last line.
+    let _ = send.send(Bytes::from(text)).await;
+}
+
+fn line(out: &mut String, a: &LineResult, minimal: bool) {
+    match &a.result {
+        Ok(_) if minimal => {}
+        Ok(accepted) => {
+            let _ = write!(out, "{{\"line\":{},", a.line);
+            answer::fields(out, accepted);
+            out.push_str("}\n");
+        }
+        Err(problem) => {
+            let _ = writeln!(out, "{{\"line\":{},\"problem\":{}}}", a.line, problem.to_json());
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! NDJSON of any length in bounded memory: lines -> batches -> publisher, several batches under way, answers in order.
+
+use crate::problem::Problem;
+use crate::publisher::{Accepted, Prepared, Publisher};
+use bytes::{Buf, Bytes, BytesMut};
+use domain::{Micros, parse};
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+
+/// Limits of an NDJSON stream.
+#[derive(Debug, Clone, Copy)]
+pub struct NdjsonLimits {
+    /// Longest line, bytes; a longer one is refused and skipped.
+    pub line_bytes: usize,
+    /// Most lines per batch.
+    pub batch_lines: usize,
+    /// Most bytes of lines per batch; together with `in_flight` it bounds the memory of a stream.
+    pub batch_bytes: usize,
+    /// Batches under way at a time.
+    pub in_flight: usize,
+    /// How long a batch is tried again while the log is busy or away, before the stream is stopped.
+    pub retry_for: Duration,
+    /// Limits of each event.
+    pub event: parse::Limits,
+}
+
+impl Default for NdjsonLimits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 262_144,
+            batch_lines: 1_000,
+            batch_bytes: 1 << 20,
+            in_flight: 4,
+            retry_for: Duration::from_secs(30),
+            event: parse::Limits::default(),
+        }
+    }
+}
+
+/// The answer for one line.
+#[derive(Debug, Clone)]
+pub struct LineResult {
+    /// Line number, from 1.
+    pub line: u64,
+    /// What became of it.
+    pub result: Result<Accepted, Problem>,
+}
+
+/// A line, or what is left of one that was too long.
+pub(crate) enum Line {
+    Text(Bytes),
+    TooLong,
+}
+
+/// Cuts bytes into lines; holds at most one line and the last chunk.
+#[derive(Default)]
+pub(crate) struct Lines {
+    buffer: BytesMut,
+    /// How much of the buffer was searched already.
+    searched: usize,
+    /// Inside a line that is too long, until its end.
+    skipping: bool,
+    number: u64,
+}
+
+impl Lines {
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// The next whole line that isn't blank, with its number; `end`: no more bytes will come.
+    pub(crate) fn next(&mut self, longest: usize, end: bool) -> Option<(u64, Line)> {
+        loop {
+            let found = self.buffer[self.searched..].iter().position(|b| *b == b'\n').map(|i| self.searched + i);
+            let line = match found {
+                Some(i) => {
+                    let line = self.buffer.split_to(i).freeze();
+                    self.buffer.advance(1);
+                    line
+                }
+                None if end && !(self.buffer.is_empty() && !self.skipping) => self.buffer.split().freeze(),
+                None => {
+                    self.searched = self.buffer.len();
+                    if self.searched > longest {
+                        self.skipping = true;
+                        self.buffer.clear();
+                        self.searched = 0;
+                    }
+                    return None;
+                }
+            };
+            self.searched = 0;
+            self.number += 1;
+            if std::mem::take(&mut self.skipping) || line.len() > longest {
+                return Some((self.number, Line::TooLong));
+            }
+            let bom = if self.number == 1 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+            let text = line.slice(bom..);
+            if !text.trim_ascii().is_empty() {
+                return Some((self.number, Line::Text(text)));
+            }
+        }
+    }
+}
+
+/// One line as an event ready to publish.
+pub(crate) fn prepare(line: &Line, limits: &NdjsonLimits, now: Micros) -> Result<Prepared, Problem> {
+    match line {
+        Line::TooLong => Err(Problem::too_large(format!("the line is longer than {} bytes", limits.line_bytes))),
+        Line::Text(text) => {
+            let event = parse::event(text).map_err(Problem::of_parse)?;
+            Prepared::new(event, &limits.event, now).map_err(Problem::invalid)
+        }
+    }
+}
+
+/// Batches under way. Their first attempts are begun in order, so that events of one key keep their order on the log;
+/// what has to be tried again after a failure of the log may come later than its successors.
+pub(crate) struct Pipeline {
+    publisher: Arc<Publisher>,
+    under_way: FuturesOrdered<BoxFuture<'static, Vec<LineResult>>>,
+    in_flight: usize,
+    retry_for: Duration,
+}
+
+/// A batch: line numbers, and events or refusals.
+pub(crate) type Batch = Vec<(u64, Result<Prepared, Problem>)>;
+
+impl Pipeline {
+    pub(crate) fn new(publisher: Arc<Publisher>, in_flight: usize, retry_for: Duration) -> Self {
+        Self { publisher, under_way: FuturesOrdered::new(), in_flight: in_flight.max(1), retry_for }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.under_way.len() >= self.in_flight
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Begins a batch; answers what is ready already.
+    pub(crate) fn push(&mut self, batch: Batch) -> Option<Vec<LineResult>> {
+        self.under_way.push_back(submit(self.publisher.clone(), batch, self.retry_for).boxed());
+        self.under_way.next().now_or_never().flatten()
+    }
+
+    /// Waits for the oldest batch; `None` when there is none. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Vec<LineResult>> {
+        self.under_way.next().await
+    }
+}
+
+/// Publishes a batch, again while the log is in trouble, and answers per line.
+async fn submit(publisher: Arc<Publisher>, batch: Batch, retry_for: Duration) -> Vec<LineResult> {
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut open = Vec::with_capacity(batch.len());
+    let mut events = Vec::with_capacity(batch.len());
+    for (line, item) in batch {
+        let result = match item {
+            Ok(event) => {
+                open.push(answers.len());
+                events.push(event);
+                None
+            }
+            Err(problem) => Some(Err(problem)),
+        };
+        answers.push((line, result));
+    }
+    let deadline = tokio::time::Instant::now() + retry_for;
+    let mut pause = FIRST_PAUSE;
+    while !events.is_empty() {
+        let results = publisher.publish(&events).await;
+        let last_try = tokio::time::Instant::now() + pause > deadline;
+        let mut again = Vec::new();
+        let mut again_open = Vec::new();
+        for ((i, event), result) in open.into_iter().zip(events).zip(results) {
+            match result {
+                Err(refusal) if refusal.is_transient() && !last_try => {
+                    again.push(event);
+                    again_open.push(i);
+                }
+                other => answers[i].1 = Some(other.map_err(|r| Problem::of_refusal(&r, 1))),
+            }
+        }
+        (open, events) = (again_open, again);
+        if !events.is_empty() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    let unanswered = || Err(Problem::unavailable(1));
+    answers.into_iter().map(|(line, r)| LineResult { line, result: r.unwrap_or_else(unanswered) }).collect()
+}
+
+/// Why a stream ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// Its bytes could not be read.
+    #[error("reading failed")]
+    Read(#[source] io::Error),
+    /// The log stayed busy or away; lines after the last answered one were not taken.
+    #[error("the log stayed unavailable")]
+    Log,
+    /// Whoever wanted the answers has gone.
+    #[error("nobody takes the answers any more")]
+    Gone,
+}
+
+/// Reads lines from `chunks`, publishes them, and hands every answer to `out`, in order. `out` says `false` to stop.
+pub(crate) async fn run<S, O, F>(
+    mut chunks: S,
+    publisher: Arc<Publisher>,
+    limits: NdjsonLimits,
+    mut out: O,
+) -> Result<(), Stopped>
+where
+    S: Stream<Item = io::Result<Bytes>> + Unpin + Send,
+    O: FnMut(Vec<LineResult>) -> F + Send,
+    F: Future<Output = bool> + Send,
+{
+    let mut lines = Lines::default();
+    let mut pipeline = Pipeline::new(publisher, limits.in_flight, limits.retry_for);
+    let mut broken = None;
+    let mut end = false;
+    loop {
+        let mut batch = Batch::new();
+        let mut bytes = 0;
+        let now = crate::now();
+        while batch.len() < limits.batch_lines && bytes < limits.batch_bytes {
+            if let Some((number, line)) = lines.next(limits.line_bytes, end && broken.is_none()) {
+                bytes += if let Line::Text(t) = &line { t.len() } else { 0 };
+                batch.push((number, prepare(&line, &limits, now)));
+            } else if end {
+                break;
+            } else {
+                // What is here goes out at once; only with nothing in hand is it worth waiting for more.
+                let chunk = if batch.is_empty() {
+                    tokio::select! {
+                        biased;
+                        Some(answers) = pipeline.next(), if !pipeline.is_empty() => {
+                            answer(answers, &mut out).await?;
+                            continue;
+                        }
+                        chunk = chunks.next() => chunk,
+                    }
+                } else {
+                    match chunks.next().now_or_never() {
+                        Some(chunk) => chunk,
+                        None => break,
+                    }
+                };
+                match chunk {
+                    Some(Ok(chunk)) => lines.push(&chunk),
+                    Some(Err(e)) => {
+                        // The last, unfinished line may be cut short: it is not taken.
+                        broken = Some(e);
+                        end = true;
+                    }
+                    None => end = true,
+                }
+            }
+        }
+        if batch.is_empty() && end {
+            break;
+        }
+        while pipeline.is_full() {
+            if let Some(answers) = pipeline.next().await {
+                answer(answers, &mut out).await?;
+            }
+        }
+        if let Some(answers) = pipeline.push(batch) {
+            answer(answers, &mut out).await?;
+        }
+    }
+    while let Some(answers) = pipeline.next().await {
+        answer(answers, &mut out).await?;
+    }
+    broken.map_or(Ok(()), |e| Err(Stopped::Read(e)))
+}
+
+async fn answer<O, F>(answers: Vec<LineResult>, out: &mut O) -> Result<(), Stopped>
+where
+    O: FnMut(Vec<LineResult>) -> F,
+    F: Future<Output = bool>,
+{
+    let stop = answers.iter().any(|a| matches!(&a.result, Err(p) if p.retry_after.is_some()));
+    if !out(answers).await {
+        return Err(Stopped::Gone);
+    }
+    if stop { Err(Stopped::Log) } else { Ok(()) }
+}
+
+/// How far a publication has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Lines answered, blank ones not counted.
+    pub lines: u64,
+    /// New events in the log.
+    pub accepted: u64,
+    /// Events that were there before.
+    pub duplicates: u64,
+    /// Lines refused.
+    pub refused: u64,
+}
+
+impl Progress {
+    pub(crate) fn count(&mut self, answer: &LineResult) {
+        self.lines += 1;
+        match &answer.result {
+            Ok(a) if a.duplicate => self.duplicates += 1,
+            Ok(_) => self.accepted += 1,
+            Err(_) => self.refused += 1,
+        }
+    }
+}
+
+/// A refused line.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Line number, from 1.
+    pub line: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Refused {
+    pub(crate) fn new(line: u64, problem: &Problem) -> Self {
+        let fields: Vec<_> = problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.reason)).collect();
+        let reason = if fields.is_empty() { problem.detail.clone() } else { fields.join("; ") };
+        Self { line, reason: reason.trim_start().to_owned() }
+    }
+}
+
+/// What came of a publication.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// The counts.
+    pub counts: Progress,
+    /// The first [`Summary::MOST_REFUSED`] refused lines.
+    pub refused: Vec<Refused>,
+}
+
+impl Summary {
+    /// How many refused lines are listed; all are counted, and all go to the callback.
+    pub const MOST_REFUSED: usize = 10_000;
+}
+
+/// Publishes NDJSON. `progress` is called after each batch with the counts so far and the batch's refused lines.
+///
+/// # Errors
+/// When reading fails, or the log stays unavailable for longer than [`NdjsonLimits::retry_for`]. What was accepted
+/// until then is durable, and publishing the same input again is safe.
+pub async fn publish_ndjson<R: AsyncRead + Unpin + Send>(
+    reader: R,
+    publisher: Arc<Publisher>,
+    limits: NdjsonLimits,
+    mut progress: impl FnMut(&Progress, &[Refused]) + Send,
+) -> Result<Summary, Stopped> {
+    let chunks = tokio_util::io::ReaderStream::with_capacity(reader, limits.batch_bytes.clamp(4_096, 1 << 20));
+    let mut summary = Summary::default();
+    let out = |answers: Vec<LineResult>| {
+        let before = summary.refused.len();
+        let mut refused = Vec::new();
+        for a in &answers {
+            summary.counts.count(a);
+            if let Err(p) = &a.result {
+                refused.push(Refused::new(a.line, p));
+            }
+        }
+        progress(&summary.counts, &refused);
+        refused.truncate(Summary::MOST_REFUSED.saturating_sub(before));
+        summary.refused.append(&mut refused);
+        std::future::ready(true)
+    };
+    run(chunks, publisher, limits, out).await?;
+    Ok(summary)
+}
+
+#[cfg(test)]
+mod tests;
