@@ -1,6 +1,7 @@
 //! The views: for each, what it keeps of an event and which rows that makes.
 
 pub mod follow_ups;
+pub mod mot;
 pub mod timeline;
 
 use crate::event::Event;

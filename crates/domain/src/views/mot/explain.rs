@@ -1,0 +1,402 @@
+//! Why a score is what it is (M5): the same computation as the rows, with everything behind it.
+
+use super::facts::Fact;
+use super::score::{Alert, Assessment, Cell, EMPATHY_CAP, EMPATHY_FLOOR, Journey, MODEL, Part, Scored, assess};
+use super::score::{MIN_COVERAGE, journey_parts};
+use super::signals::{Measure, Source};
+use super::standard::{Rule, Standards};
+use super::tables::role_name;
+use super::touchpoint::TouchKind;
+use crate::event::{Dimension, Role};
+use crate::time::DAY;
+use crate::{EventId, Micros};
+use serde::Serialize;
+
+/// Days without an event after which a journey's score is final.
+const QUIET_DAYS: i64 = 14;
+
+/// A journey's score with its reasons. Scores are points, 0 to 100.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JourneyExplanation {
+    /// The journey.
+    pub journey_id: String,
+    /// The model, `mot-v1`.
+    pub model: &'static str,
+    /// 0.35 · weighted mean + 0.25 · worst + 0.40 · last; null where no touchpoint has a score.
+    pub score: Option<f64>,
+    /// Whether fewer than 14 days have passed since the last event, so that the score may still move.
+    pub provisional: bool,
+    /// When the journey's last event happened, RFC 3339.
+    pub last_event_at: String,
+    /// What the journey's score is made of; contributions add up to it.
+    pub parts: Vec<JourneyPart>,
+    /// The touchpoints, in order of occurrence.
+    pub touchpoints: Vec<TouchpointExplanation>,
+    /// What somebody should look at.
+    pub alerts: Vec<AlertNote>,
+}
+
+/// One of the three parts of a journey's score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JourneyPart {
+    /// `weighted_mean`, `worst` or `last`.
+    pub part: &'static str,
+    /// Its value, points.
+    pub value: f64,
+    /// Its weight.
+    pub weight: f64,
+    /// What it adds, points.
+    pub contribution: f64,
+    /// The touchpoint, for `worst` and `last`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touchpoint_id: Option<String>,
+}
+
+/// A touchpoint's score with its reasons.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TouchpointExplanation {
+    /// Its name, `kind:subject`.
+    pub touchpoint_id: String,
+    /// Its kind.
+    pub touchpoint: TouchKind,
+    /// What it is about, such as `encounter:e-1`.
+    pub subject: String,
+    /// When it began, RFC 3339; the standard in force then is applied.
+    pub occurred_at: String,
+    /// When its last event happened, RFC 3339.
+    pub ended_at: String,
+    /// Site.
+    pub site: Option<String>,
+    /// Department.
+    pub department: Option<String>,
+    /// The standard applied; null where none was in force.
+    pub standard_version: Option<String>,
+    /// Points; null where coverage is insufficient.
+    pub score: Option<f64>,
+    /// Whether too little was observed for a score (coverage below 0.4).
+    pub insufficient: bool,
+    /// Weight of what was observed ÷ weight of what applies; with feedback 0.6 + 0.4 · that.
+    pub coverage: f64,
+    /// What adds up to the score, before caps.
+    pub contributions: Vec<Contribution>,
+    /// Caps that were applied; their changes come on top of the contributions.
+    pub caps: Vec<Cap>,
+    /// What applies and was not observed.
+    pub missing: Vec<Missing>,
+    /// Scores by role and dimension, never only one mean.
+    pub roles: Vec<RoleScore>,
+}
+
+/// A signal, a promise, or the answers about a role in one dimension.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Contribution {
+    /// `signal`, `promise` or `feedback`.
+    pub source: &'static str,
+    /// Name of the signal or promise; `role/dimension` of feedback.
+    pub name: String,
+    /// What was observed, in `unit`; feedback: mean answer in points.
+    pub value: f64,
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// Utility 1 here or better.
+    pub target: f64,
+    /// Utility 0 here or worse.
+    pub fail: f64,
+    /// 0 to 1.
+    pub utility: f64,
+    /// Share of the touchpoint's score, 0 to 1; all shares add up to 1.
+    pub weight: f64,
+    /// What it adds, points.
+    pub contribution: f64,
+    /// The events behind it.
+    pub event_ids: Vec<String>,
+}
+
+/// A cap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cap {
+    /// Why.
+    pub reason: String,
+    /// Points that it takes away (negative).
+    pub change: f64,
+}
+
+/// Something that applies to the touchpoint and was not observed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Missing {
+    /// Name of the signal or promise, or `feedback`.
+    pub name: String,
+    /// Why it is missing.
+    pub reason: String,
+}
+
+/// The score of a role in one dimension.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleScore {
+    /// Role; `unspecified` where the answer names none.
+    pub role: String,
+    /// Dimension.
+    pub dimension: String,
+    /// Points.
+    pub score: f64,
+    /// How many answers are behind it; 0 where it comes from the options signal alone.
+    pub answers: i64,
+    /// Instruments with their versions.
+    pub instruments: Vec<String>,
+    /// The events behind it.
+    pub event_ids: Vec<String>,
+}
+
+/// An alert of the journey.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AlertNote {
+    /// Its name.
+    pub alert_id: String,
+    /// `low_score`, `dignity_breach` or `severe_complaint`.
+    pub kind: &'static str,
+    /// `high` or `critical`.
+    pub severity: &'static str,
+    /// When, RFC 3339.
+    pub occurred_at: String,
+    /// The touchpoint that it is about.
+    pub touchpoint_id: Option<String>,
+    /// The events behind it.
+    pub event_ids: Vec<String>,
+}
+
+/// Explains a journey of a patient, named by its id, the id of any of its events, or the name of any of its touchpoints.
+/// Nothing where the facts know no such journey.
+///
+/// `facts` may come from several pseudonyms of one patient (merges). `as_of` leaves out what was recorded after it; `now`
+/// decides only whether the score is provisional.
+pub fn explain<'a>(
+    standards: &Standards,
+    facts: impl Iterator<Item = (EventId, &'a Fact)>,
+    wanted: &str,
+    as_of: Option<Micros>,
+    now: Micros,
+) -> Option<JourneyExplanation> {
+    let a = assess(standards, facts, as_of);
+    let id = find(&a, wanted)?;
+    let none = Journey::empty(&id, &a);
+    let journey = a.journeys.iter().find(|j| j.id == id).unwrap_or(&none);
+    Some(Writer { a: &a, standards }.journey(journey, now))
+}
+
+fn find(a: &Assessment<'_>, wanted: &str) -> Option<String> {
+    let event: Option<EventId> = wanted.parse().ok();
+    let by_id = a.events.iter().find(|e| !e.journey.is_empty() && e.journey == wanted);
+    let by_event = || a.events.iter().find(|e| Some(e.id) == event && !e.journey.is_empty());
+    let by_touchpoint = || {
+        let i = (0..a.touchpoints.len()).find(|i| a.touchpoint_id(*i) == wanted)?;
+        a.events.get(a.touchpoints[i].anchor)
+    };
+    by_id.or_else(by_event).or_else(by_touchpoint).map(|e| e.journey.clone())
+}
+
+impl Journey {
+    /// A journey in which nothing is scored.
+    fn empty(id: &str, a: &Assessment<'_>) -> Self {
+        let last = a.events.iter().filter(|e| e.journey == id).map(|e| e.fact.at).max();
+        Self {
+            id: id.to_owned(),
+            touchpoints: Vec::new(),
+            scored: 0,
+            score: None,
+            mean: None,
+            worst: None,
+            last: None,
+            last_event_at: last.unwrap_or_default(),
+            site: None,
+            department: None,
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+fn points(hundredths: i64) -> f64 {
+    hundredths as f64 / 100.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+fn thousandths(n: i64) -> f64 {
+    n as f64 / 1000.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+fn ten_thousandths(n: i64) -> f64 {
+    n as f64 / 10_000.0
+}
+
+struct Writer<'w, 'a> {
+    a: &'w Assessment<'a>,
+    standards: &'w Standards,
+}
+
+impl Writer<'_, '_> {
+    fn ids(&self, places: &[usize]) -> Vec<String> {
+        places.iter().map(|i| self.a.events[*i].id.to_string()).collect()
+    }
+
+    fn journey(&self, j: &Journey, now: Micros) -> JourneyExplanation {
+        JourneyExplanation {
+            journey_id: j.id.clone(),
+            model: MODEL,
+            score: j.score.map(points),
+            provisional: now.0 < j.last_event_at.saturating_add(QUIET_DAYS * DAY),
+            last_event_at: Micros(j.last_event_at).to_string(),
+            parts: self.parts(j),
+            touchpoints: j.touchpoints.iter().map(|i| self.touchpoint(*i)).collect(),
+            alerts: self.a.alerts.iter().filter(|x| x.journey == j.id).map(|x| self.alert(x)).collect(),
+        }
+    }
+
+    fn parts(&self, j: &Journey) -> Vec<JourneyPart> {
+        let (Some(mean), Some(worst), Some(last)) = (j.mean, j.worst, j.last) else { return Vec::new() };
+        let score = |i: usize| self.a.touchpoints[i].score.unwrap_or_default();
+        let (_, added) = journey_parts(mean, score(worst), score(last));
+        let part = |i: usize, part, value, weight, touchpoint: Option<usize>| JourneyPart {
+            part,
+            value: points(value),
+            weight,
+            contribution: points(added[i]),
+            touchpoint_id: touchpoint.map(|t| self.a.touchpoint_id(t)),
+        };
+        vec![
+            part(0, "weighted_mean", mean, 0.35, None),
+            part(1, "worst", score(worst), 0.25, Some(worst)),
+            part(2, "last", score(last), 0.40, Some(last)),
+        ]
+    }
+
+    fn alert(&self, x: &Alert) -> AlertNote {
+        AlertNote {
+            alert_id: x.id.clone(),
+            kind: x.kind,
+            severity: x.severity,
+            occurred_at: Micros(x.at).to_string(),
+            touchpoint_id: x.touchpoint.map(|t| self.a.touchpoint_id(t)),
+            event_ids: self.ids(&x.events),
+        }
+    }
+
+    fn touchpoint(&self, i: usize) -> TouchpointExplanation {
+        let t = &self.a.touchpoints[i];
+        let anchor = self.a.events[t.anchor].fact;
+        let mut caps = Vec::new();
+        if t.capped {
+            caps.push(Cap {
+                reason: format!(
+                    "empathy below {} caps the touchpoint at {}",
+                    points(EMPATHY_FLOOR),
+                    points(EMPATHY_CAP)
+                ),
+                change: points(EMPATHY_CAP - t.uncapped),
+            });
+        }
+        TouchpointExplanation {
+            touchpoint_id: self.a.touchpoint_id(i),
+            touchpoint: t.key.0,
+            subject: t.key.1.to_string(),
+            occurred_at: Micros(anchor.at).to_string(),
+            ended_at: Micros(self.a.events[t.end].fact.at).to_string(),
+            site: anchor.site.as_deref().map(Into::into),
+            department: anchor.department.as_deref().map(Into::into),
+            standard_version: t.version.clone(),
+            score: t.score.map(points),
+            insufficient: t.coverage < MIN_COVERAGE || t.score.is_none(),
+            coverage: thousandths(t.coverage),
+            contributions: t.parts.iter().map(|p| self.contribution(t, *p)).collect(),
+            caps,
+            missing: self.missing(t),
+            roles: t.cells.iter().map(|c| self.role(c)).collect(),
+        }
+    }
+
+    fn name(&self, t: &Scored<'_>, m: &Measure) -> (&'static str, String, &'static str) {
+        match m.source {
+            Source::Signal(s) => ("signal", s.as_str().to_owned(), s.unit()),
+            Source::Promise(p) => {
+                let promise = t.standard.and_then(|s| self.standards.all()[s].promises.get(p));
+                let name = promise.map_or_else(String::new, |p| match p.rule {
+                    Rule::Promised => p.id.clone(),
+                    Rule::Forbidden => format!("not:{}", p.id),
+                });
+                ("promise", name, "share")
+            }
+        }
+    }
+
+    fn contribution(&self, t: &Scored<'_>, (part, share, added): (Part, i64, i64)) -> Contribution {
+        let (weight, contribution) = (thousandths(share), points(added));
+        match part {
+            Part::Signal(i) => {
+                let m = &t.measures[i];
+                let (source, name, unit) = self.name(t, m);
+                let value = m.value.unwrap_or_default();
+                Contribution {
+                    source,
+                    name,
+                    value: thousandths(value),
+                    unit,
+                    target: thousandths(m.scale.target),
+                    fail: thousandths(m.scale.fail),
+                    utility: ten_thousandths(m.scale.utility(value)),
+                    weight,
+                    contribution,
+                    event_ids: self.ids(&m.events),
+                }
+            }
+            Part::Cell(i) => {
+                let c = &t.cells[i];
+                let mean = c.mean.unwrap_or_default();
+                Contribution {
+                    source: "feedback",
+                    name: format!("{}/{}", role_name(c.role), Dimension::as_str(c.dimension)),
+                    value: points(mean),
+                    unit: "points",
+                    target: 100.0,
+                    fail: 0.0,
+                    utility: ten_thousandths(mean),
+                    weight,
+                    contribution,
+                    event_ids: self.ids(&c.events),
+                }
+            }
+        }
+    }
+
+    fn missing(&self, t: &Scored<'_>) -> Vec<Missing> {
+        let mut out: Vec<Missing> = t
+            .measures
+            .iter()
+            .filter_map(|m| Some(Missing { name: self.name(t, m).1, reason: m.value.err()?.to_owned() }))
+            .collect();
+        if !t.cells.iter().any(|c| c.answers > 0) {
+            out.push(Missing { name: "feedback".into(), reason: "nobody was asked, or nobody answered".into() });
+        }
+        if t.standard.is_none() {
+            out.push(Missing { name: "standard".into(), reason: "none was in force when this happened".into() });
+        }
+        out
+    }
+
+    fn role(&self, c: &Cell) -> RoleScore {
+        RoleScore {
+            role: c.role.map_or("unspecified", Role::as_str).to_owned(),
+            dimension: c.dimension.as_str().to_owned(),
+            score: points(c.score),
+            answers: c.answers,
+            instruments: c.instruments.iter().map(ToString::to_string).collect(),
+            event_ids: self.ids(&c.events),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Moments of truth: scores of touchpoints and journeys by model `mot-v1`, and alerts.
+//!
+//! State per patient is the set of [`Fact`]s. Rows, explanations and "what was known then" are one pure function of it
+//! (`score::assess`). What the model says is in `docs/mot.md`. No amount of money is kept (F17).
+
+mod explain;
+mod facts;
+mod resolve;
+mod score;
+mod signals;
+mod standard;
+pub mod stats;
+mod tables;
+mod touchpoint;
+
+pub use explain::{
+    AlertNote, Cap, Contribution, JourneyExplanation, JourneyPart, Missing, RoleScore, TouchpointExplanation, explain,
+};
+pub use facts::Fact;
+pub use score::MODEL;
+pub use standard::{Evidence, Promise, Rule, SHIPPED, Scale, Signal, Standard, Standards, StandardsError};
+pub use touchpoint::TouchKind;
+
+use crate::Event;
+use crate::facts::Facts;
+use crate::table::{Row, Table};
+use crate::views::PatientFold;
+
+/// The view: the standards by which it scores.
+#[derive(Debug, Clone)]
+pub struct Mot {
+    standards: Standards,
+}
+
+impl Mot {
+    /// Scores by these standards.
+    #[must_use]
+    pub const fn new(standards: Standards) -> Self {
+        Self { standards }
+    }
+
+    /// The standards by which it scores.
+    #[must_use]
+    pub const fn standards(&self) -> &Standards {
+        &self.standards
+    }
+}
+
+impl PatientFold for Mot {
+    type Fact = Fact;
+
+    const TABLES: &'static [Table] = &tables::TABLES;
+
+    fn fact(&self, event: &Event) -> Option<Fact> {
+        Fact::of(event)
+    }
+
+    fn rows(&self, patient: &str, facts: &Facts<Fact>) -> Vec<Vec<Row>> {
+        tables::rows(patient, &score::assess(&self.standards, facts.iter(), None))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+//! Standards: what a hospital promises, with the day from which it holds.
+//!
+//! A standard is a TOML file under `schemas/standards/`. Touchpoints are scored by the standard in force when they happened
+//! (D1), so a released file is never edited; a change is a new file with a later `effective_from`.
+
+use super::touchpoint::TouchKind;
+use crate::Micros;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Thousandths, the unit of targets and weights.
+pub(super) type Milli = i64;
+
+/// A signal of `mot-v1`, in the order of its table, and P4's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Signal {
+    WaitGap,
+    NoWaitEstimate,
+    BookingHold,
+    BookingContacts,
+    HospitalChanges,
+    RepeatQuestions,
+    UnansweredQuestions,
+    PostVisitCall,
+    ReferralBooking,
+    FirstContact,
+    ClaimRework,
+    DisputeResolution,
+    OptionsExplained,
+}
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::WaitGap,
+        Self::NoWaitEstimate,
+        Self::BookingHold,
+        Self::BookingContacts,
+        Self::HospitalChanges,
+        Self::RepeatQuestions,
+        Self::UnansweredQuestions,
+        Self::PostVisitCall,
+        Self::ReferralBooking,
+        Self::FirstContact,
+        Self::ClaimRework,
+        Self::DisputeResolution,
+        Self::OptionsExplained,
+    ];
+
+    /// The name, as standards and explanations write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitGap => "wait_gap",
+            Self::NoWaitEstimate => "no_wait_estimate",
+            Self::BookingHold => "booking_hold",
+            Self::BookingContacts => "booking_contacts",
+            Self::HospitalChanges => "hospital_changes",
+            Self::RepeatQuestions => "repeat_questions",
+            Self::UnansweredQuestions => "unanswered_questions",
+            Self::PostVisitCall => "post_visit_call",
+            Self::ReferralBooking => "referral_booking",
+            Self::FirstContact => "first_contact",
+            Self::ClaimRework => "claim_rework",
+            Self::DisputeResolution => "dispute_resolution",
+            Self::OptionsExplained => "options_explained",
+        }
+    }
+
+    /// The unit of its value.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::WaitGap => "min",
+            Self::BookingHold => "s",
+            Self::PostVisitCall => "h",
+            Self::ReferralBooking | Self::DisputeResolution => "d",
+            Self::NoWaitEstimate
+            | Self::BookingContacts
+            | Self::HospitalChanges
+            | Self::RepeatQuestions
+            | Self::UnansweredQuestions
+            | Self::ClaimRework => "count",
+            Self::FirstContact | Self::OptionsExplained => "share",
+        }
+    }
+}
+
+/// What a signal's value is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Utility 1 here or better, thousandths of the unit.
+    pub target: Milli,
+    /// Utility 0 here or worse, thousandths of the unit.
+    pub fail: Milli,
+    /// Weight among the touchpoint's signals, thousandths.
+    pub weight: Milli,
+}
+
+impl Scale {
+    /// Utility of a value in ten-thousandths, rounded half up: 1 at target, 0 at fail, linear between.
+    #[must_use]
+    pub fn utility(&self, value: Milli) -> i64 {
+        let span = i128::from(self.fail) - i128::from(self.target);
+        let left = i128::from(self.fail) - i128::from(value);
+        let (left, span) = if span < 0 { (-left, -span) } else { (left, span) };
+        let left = left.clamp(0, span);
+        i64::try_from((left * 20_000 + span) / (span * 2)).unwrap_or(0)
+    }
+}
+
+/// What shows whether a promise was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// `ChecklistCompleted` of the named checklist: items done of items in all (F13).
+    Checklist,
+    /// `NextStepsExplained` (P9).
+    NextSteps,
+    /// `QuestionnaireCompleted.history_reviewed` (F12).
+    HistoryReviewed,
+    /// `AftercareInstructionGiven.teach_back`.
+    TeachBack,
+}
+
+/// Whether doing it is right or wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// To be done: utility is the share done.
+    Promised,
+    /// Not to be done: utility is the share left undone.
+    Forbidden,
+}
+
+/// A promise of a standard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// Its name, the same in every standard that takes it up or forbids it.
+    pub id: String,
+    /// The touchpoint that it is about.
+    pub touchpoint: TouchKind,
+    /// What shows whether it was kept.
+    pub evidence: Evidence,
+    /// The checklist, where that is the evidence.
+    pub checklist: Option<String>,
+    /// Promised or forbidden.
+    pub rule: Rule,
+    /// Weight among the touchpoint's signals, thousandths.
+    pub weight: Milli,
+    /// The promise in words.
+    pub text: String,
+}
+
+/// One standard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standard {
+    /// Its version.
+    pub version: String,
+    /// In force from here until the next one's.
+    pub effective_from: Micros,
+    scales: [Scale; 13],
+    journey_weights: [Milli; 7],
+    floors: [i64; 7],
+    default_floor: i64,
+    /// What it promises and forbids.
+    pub promises: Vec<Promise>,
+}
+
+impl Standard {
+    /// Target, fail and weight of a signal.
+    #[must_use]
+    pub const fn scale(&self, signal: Signal) -> Scale {
+        self.scales[signal as usize]
+    }
+
+    /// Weight of a touchpoint in its journey's mean, thousandths.
+    #[must_use]
+    pub const fn journey_weight(&self, kind: TouchKind) -> Milli {
+        self.journey_weights[kind as usize]
+    }
+
+    /// What an aggregate shall not lie wholly below, hundredths of a point.
+    #[must_use]
+    pub fn floor(&self, kind: Option<TouchKind>) -> i64 {
+        kind.map_or(self.default_floor, |k| self.floors[k as usize])
+    }
+}
+
+/// Why a standard can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StandardsError {
+    /// The file is no TOML of the right shape; the text says where.
+    #[error("{file}: {reason}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// What is wrong, with line and column.
+        reason: String,
+    },
+    /// A value makes no sense.
+    #[error("{file}: {field}: {reason}")]
+    Value {
+        /// The file.
+        file: String,
+        /// The field.
+        field: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Two standards share a version or a day.
+    #[error("{file}: the same {what} as {other}")]
+    Twice {
+        /// The file.
+        file: String,
+        /// `version` or `effective_from`.
+        what: &'static str,
+        /// The other file.
+        other: String,
+    },
+    /// There is none.
+    #[error("no standards: at least one is needed")]
+    None,
+}
+
+/// All standards, by the time from which they hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standards(Vec<Standard>);
+
+impl Standards {
+    /// Reads standards from TOML texts with their file names.
+    ///
+    /// # Errors
+    /// When one can't be read, has unknown keys or senseless values, or two share a version or a day.
+    pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, StandardsError> {
+        let mut read: Vec<(Standard, String)> = Vec::new();
+        for (name, text) in files {
+            let file = name.as_ref().to_owned();
+            let standard = parse_one(&file, text.as_ref())?;
+            for (other, path) in &read {
+                let what = if other.version == standard.version {
+                    "version"
+                } else if other.effective_from == standard.effective_from {
+                    "effective_from"
+                } else {
+                    continue;
+                };
+                return Err(StandardsError::Twice { file, what, other: path.clone() });
+            }
+            read.push((standard, file));
+        }
+        read.sort_by_key(|(s, _)| s.effective_from);
+        if read.is_empty() { Err(StandardsError::None) } else { Ok(Self(read.into_iter().map(|(s, _)| s).collect())) }
+    }
+
+    /// The two that come with the program.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "compiled in; a test reads them")]
+    pub fn shipped() -> Self {
+        Self::parse(&SHIPPED).expect("the shipped standards are valid")
+    }
+
+    /// The one in force at a time; none before the first.
+    #[must_use]
+    pub fn at(&self, time: Micros) -> Option<&Standard> {
+        self.0.iter().rev().find(|s| s.effective_from <= time)
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Standard> {
+        self.0.last()
+    }
+
+    /// All of them, the earliest first.
+    #[must_use]
+    pub fn all(&self) -> &[Standard] {
+        &self.0
+    }
+}
+
+/// Names and texts of the standards that come with the program.
+pub const SHIPPED: [(&str, &str); 2] = [
+    ("2019-01.toml", include_str!("../../../../../schemas/standards/2019-01.toml")),
+    ("2020-03.toml", include_str!("../../../../../schemas/standards/2020-03.toml")),
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: String,
+    effective_from: String,
+    #[serde(rename = "title")]
+    _title: String,
+    signals: BTreeMap<String, SignalFile>,
+    journey_weights: BTreeMap<String, f64>,
+    floors: BTreeMap<String, f64>,
+    #[serde(default)]
+    promises: Vec<PromiseFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalFile {
+    target: f64,
+    fail: f64,
+    weight: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PromiseFile {
+    id: String,
+    touchpoint: String,
+    evidence: Evidence,
+    checklist: Option<String>,
+    rule: Rule,
+    weight: f64,
+    text: String,
+}
+
+/// Reads one file's values and says which one is wrong.
+struct Reader<'a>(&'a str);
+
+impl Reader<'_> {
+    fn wrong(&self, field: &str, reason: &'static str) -> StandardsError {
+        StandardsError::Value { file: self.0.to_owned(), field: field.to_owned(), reason }
+    }
+
+    /// A number with at most three decimals, in thousandths.
+    fn milli(&self, field: &str, value: f64, max: f64) -> Result<Milli, StandardsError> {
+        if !(0.0..=max).contains(&value) {
+            return Err(self.wrong(field, "out of range"));
+        }
+        let scaled = (value * 1000.0).round();
+        if (scaled - value * 1000.0).abs() > 1e-6 {
+            return Err(self.wrong(field, "more than three decimals"));
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1e9")]
+        Ok(scaled as i64)
+    }
+
+    fn scale(&self, name: &str, s: &SignalFile) -> Result<Scale, StandardsError> {
+        let field = |part: &str| format!("signals.{name}.{part}");
+        let scale = Scale {
+            target: self.milli(&field("target"), s.target, 1e6)?,
+            fail: self.milli(&field("fail"), s.fail, 1e6)?,
+            weight: self.milli(&field("weight"), s.weight, 100.0)?,
+        };
+        if scale.target == scale.fail {
+            return Err(self.wrong(&field("fail"), "must differ from target"));
+        }
+        Ok(scale)
+    }
+
+    fn kind(&self, field: &str, name: &str) -> Result<TouchKind, StandardsError> {
+        TouchKind::from_name(name).ok_or_else(|| self.wrong(field, "no such touchpoint"))
+    }
+
+    fn promise(&self, i: usize, p: PromiseFile) -> Result<Promise, StandardsError> {
+        let field = |part: &str| format!("promises[{i}].{part}");
+        if (p.evidence == Evidence::Checklist) != p.checklist.is_some() {
+            return Err(self.wrong(&field("checklist"), "goes with evidence = \"checklist\", and only with it"));
+        }
+        Ok(Promise {
+            touchpoint: self.kind(&field("touchpoint"), &p.touchpoint)?,
+            weight: self.milli(&field("weight"), p.weight, 100.0)?,
+            id: p.id,
+            evidence: p.evidence,
+            checklist: p.checklist,
+            rule: p.rule,
+            text: p.text,
+        })
+    }
+}
+
+fn parse_one(name: &str, text: &str) -> Result<Standard, StandardsError> {
+    let file: File = toml::from_str(text)
+        .map_err(|e| StandardsError::Syntax { file: name.to_owned(), reason: e.to_string().trim_end().to_owned() })?;
+    let r = Reader(name);
+    let effective_from = Micros::parse(&file.effective_from)
+        .ok_or_else(|| r.wrong("effective_from", "must be a time with offset, such as 2020-03-01T00:00:00+09:00"))?;
+    if let Some(unknown) = file.signals.keys().find(|k| Signal::ALL.iter().all(|s| s.as_str() != *k)) {
+        return Err(r.wrong(&format!("signals.{unknown}"), "no such signal"));
+    }
+    let mut scales = [Scale { target: 0, fail: 1, weight: 0 }; 13];
+    for signal in Signal::ALL {
+        let name = signal.as_str();
+        let s = file.signals.get(name).ok_or_else(|| r.wrong(&format!("signals.{name}"), "missing"))?;
+        scales[signal as usize] = r.scale(name, s)?;
+    }
+    let mut journey_weights = [0; 7];
+    for (kind, weight) in &file.journey_weights {
+        let field = format!("journey_weights.{kind}");
+        journey_weights[r.kind(&field, kind)? as usize] = r.milli(&field, *weight, 100.0)?;
+    }
+    if let Some(kind) = TouchKind::ALL.iter().find(|k| journey_weights[**k as usize] == 0) {
+        return Err(r.wrong(&format!("journey_weights.{}", kind.as_str()), "missing or zero"));
+    }
+    let default = file.floors.get("default").ok_or_else(|| r.wrong("floors.default", "missing"))?;
+    let default_floor = r.milli("floors.default", *default, 100.0)? / 10;
+    let mut floors = [default_floor; 7];
+    for (kind, floor) in file.floors.iter().filter(|(k, _)| *k != "default") {
+        let field = format!("floors.{kind}");
+        floors[r.kind(&field, kind)? as usize] = r.milli(&field, *floor, 100.0)? / 10;
+    }
+    let promises: Vec<Promise> =
+        file.promises.into_iter().enumerate().map(|(i, p)| r.promise(i, p)).collect::<Result<_, _>>()?;
+    for (i, p) in promises.iter().enumerate() {
+        if promises[..i].iter().any(|q| q.id == p.id) {
+            return Err(r.wrong(&format!("promises[{i}].id"), "used twice"));
+        }
+    }
+    Ok(Standard { version: file.version, effective_from, scales, journey_weights, floors, default_floor, promises })
+}
