@@ -1,1 +1,75 @@
+//! The one loop that reads the log, folds events and writes a view: [`run`].
+//!
+//! Every record ends as rows, as a recognised duplicate, as an event that the view does not use, or as a dead letter. It must
+//! never acknowledge to the log what the store has not committed, and never write a partition whose checkpoint another
+//! owner has moved.
 
+mod dispatch;
+mod event_rows;
+mod folded;
+mod options;
+mod prepare;
+mod retry;
+mod writer;
+
+pub use dispatch::run;
+pub use event_rows::Rows;
+pub use folded::Folded;
+pub use options::{Options, ProjectorError};
+
+use domain::Event;
+use eventlog::Position;
+use std::future::Future;
+use store::{Generation, StoreError, Tx, ViewSpec};
+
+/// How a view takes events: what it keeps of each, and how it writes a batch of that.
+///
+/// [`Folded`] makes one of a `PatientFold`, [`Rows`] of an `EventRows`.
+pub trait Projection: Send + Sync + 'static {
+    /// What is kept of an event until it is written.
+    type Item: Send + Sync;
+    /// What a worker remembers of a partition from one batch to the next. It is dropped whenever the partition's rows may
+    /// have been written by another.
+    type Memory: Default + Send;
+
+    /// The view's name and tables.
+    fn spec(&self) -> ViewSpec;
+
+    /// What the view keeps of an event; `None` when the event means nothing to it. Pure.
+    fn item(&self, key: &str, event: Event, position: Position) -> Option<Self::Item>;
+
+    /// Writes items, in the log's order, and says which it could not take.
+    ///
+    /// # Errors
+    /// Those of the database. Then the transaction is rolled back and tried again, with a fresh memory.
+    fn write(
+        &self,
+        tx: &mut Tx,
+        generation: &Generation,
+        memory: &mut Self::Memory,
+        items: &[&Self::Item],
+    ) -> impl Future<Output = Result<Vec<Rejected>, StoreError>> + Send;
+}
+
+/// An item that a view could not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its index in the batch.
+    pub index: usize,
+    /// A short code.
+    pub code: &'static str,
+    /// Why, in words; never a patient's data.
+    pub reason: &'static str,
+    /// Whether later records of its key have to wait behind it.
+    pub parks: bool,
+    /// Whether it is sound itself and waits behind another.
+    pub behind: bool,
+}
+
+impl Rejected {
+    /// Another event lies under this event's id.
+    const fn conflict(index: usize) -> Self {
+        let reason = "another event was taken under this event id";
+        Self { index, code: "conflict", reason, parks: false, behind: false }
+    }
+}

@@ -182,6 +182,18 @@ impl Tx {
         }
     }
 
+    /// Reads the rows of `target` with these keys (as many values as the key has columns): its columns, in any order of
+    /// rows.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn select_keys(&mut self, target: Target<'_>, keys: &[&[Value]]) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Postgres(tx) => postgres::select_keys(tx, target, keys).await,
+            Self::Sqlite(tx, _) => sqlite::select_keys(tx, target, keys).await,
+        }
+    }
+
     /// Inserts the rows, or puts them in the place of those with the same key. No two rows may have the same key.
     ///
     /// # Errors

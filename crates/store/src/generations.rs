@@ -51,9 +51,12 @@ impl Generation {
     }
 }
 
+/// A table of a view: name, columns, length of the key, indexes.
+type TableOf = (String, &'static [(&'static str, Type)], usize, &'static [&'static [&'static str]]);
+
 impl ViewSpec {
-    /// Every table: name, columns, length of the key, indexes.
-    fn all(self) -> Vec<(String, &'static [(&'static str, Type)], usize, &'static [&'static [&'static str]])> {
+    /// Every table, the state's too.
+    fn all(self) -> Vec<TableOf> {
         let mut all: Vec<_> = self.tables.iter().map(|t| (t.name.to_owned(), t.columns, t.key, t.indexes)).collect();
         if self.state {
             all.push((format!("{}_state", self.name), STATE, 1, &[]));

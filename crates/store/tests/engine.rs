@@ -68,6 +68,8 @@ async fn bulk_writes() {
         let found = tx.select(TARGET, &["b", "nobody"]).await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, twice[0]);
+        let by_key = tx.select_keys(TARGET, &refs(&rows[5..10])).await.unwrap();
+        assert_eq!(by_key.len(), 5);
         tx.commit().await.unwrap();
         let back = engine.query("SELECT * FROM t1 WHERE k = 'a' ORDER BY n", &[]).await.unwrap();
         assert_eq!(back.len(), 500);

@@ -209,3 +209,15 @@ pub(super) async fn select(on: &mut PgConnection, target: Target<'_>, keys: &[&s
     let rows = sqlx::query_with(AssertSqlSafe(sql), args).fetch_all(on).await?;
     rows.iter().map(read).collect()
 }
+
+pub(super) async fn select_keys(
+    on: &mut PgConnection,
+    target: Target<'_>,
+    keys: &[&[Value]],
+) -> Result<Vec<Row>, StoreError> {
+    let columns = &target.columns[..target.key];
+    let (table, list, key, from) = (target.table, names(target.columns), names(columns), unnest(columns));
+    let sql = format!("SELECT {list} FROM \"{table}\" JOIN {from} AS k({key}) USING ({key})");
+    let rows = sqlx::query_with(AssertSqlSafe(sql), arrays(columns, keys)?).fetch_all(on).await?;
+    rows.iter().map(read).collect()
+}

@@ -9,7 +9,7 @@ use sqlx::sqlite::{
 use sqlx::{
     Arguments as _, AssertSqlSafe, Decode, Executor, Row as _, Sqlite, SqlitePool, TypeInfo as _, ValueRef as _,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +36,16 @@ pub(super) async fn connect(path: &str, connections: u32) -> Result<SqlitePool, 
         SqlitePoolOptions::new().max_connections(if memory { 1 } else { connections }).test_before_acquire(false);
     // An in-memory database lives in its one connection.
     let pool = if memory { pool.idle_timeout(None).max_lifetime(None) } else { pool };
-    Ok(pool.connect_with(options).await?)
+    // Switching to WAL doesn't wait for another process that does the same at this moment.
+    let begun = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await.map_err(StoreError::from) {
+            Err(e) if e.is_transient() && begun.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 pub(super) async fn query<'e>(
@@ -91,6 +100,17 @@ fn value(v: SqliteValueRef<'_>) -> Result<Value, StoreError> {
     })
 }
 
+/// The rows in chunks of few different lengths, each with `width` arguments per row.
+fn chunks<'r>(rows: &'r [&'r [Value]], width: usize) -> impl Iterator<Item = &'r [&'r [Value]]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let n = CHUNKS.into_iter().find(|n| *n <= rest.len() && n * width <= MAX_ARGUMENTS)?;
+        let (chunk, after) = rest.split_at(n);
+        rest = after;
+        Some(chunk)
+    })
+}
+
 /// Runs `sql(n)` over the rows in chunks of n rows of `width` arguments each.
 async fn chunked(
     on: &mut SqliteConnection,
@@ -98,14 +118,10 @@ async fn chunked(
     width: usize,
     sql: impl Fn(usize) -> String,
 ) -> Result<u64, StoreError> {
-    let (mut rest, mut touched) = (rows, 0);
-    while !rest.is_empty() {
-        let fits = |n: usize| n <= rest.len() && n * width <= MAX_ARGUMENTS;
-        let n = CHUNKS.into_iter().find(|n| fits(*n)).unwrap_or(1);
-        let (chunk, after) = rest.split_at(n);
+    let mut touched = 0;
+    for chunk in chunks(rows, width) {
         let args = arguments(chunk.iter().flat_map(|r| &r[..width]))?;
-        touched += sqlx::query_with(AssertSqlSafe(sql(n)), args).execute(&mut *on).await?.rows_affected();
-        rest = after;
+        touched += sqlx::query_with(AssertSqlSafe(sql(chunk.len())), args).execute(&mut *on).await?.rows_affected();
     }
     Ok(touched)
 }
@@ -149,4 +165,22 @@ pub(super) async fn select(
     let sql = format!("SELECT {list} FROM \"{table}\" WHERE \"{first}\" IN (SELECT value FROM json_each($1))");
     let keys = serde_json::to_string(keys).map_err(|e| StoreError::Data(e.to_string()))?;
     query(on, &sql, &[Value::Text(keys)]).await
+}
+
+pub(super) async fn select_keys(
+    on: &mut SqliteConnection,
+    target: Target<'_>,
+    keys: &[&[Value]],
+) -> Result<Vec<Row>, StoreError> {
+    let (table, list, key) = (target.table, names(target.columns), names(&target.columns[..target.key]));
+    let mut found = Vec::new();
+    for chunk in chunks(keys, target.key) {
+        let tuples = tuples(chunk.len(), target.key);
+        let sql = format!("SELECT {list} FROM \"{table}\" WHERE ({key}) IN (VALUES {tuples})");
+        let args = arguments(chunk.iter().flat_map(|r| &r[..target.key]))?;
+        for row in sqlx::query_with(AssertSqlSafe(sql), args).fetch_all(&mut *on).await? {
+            found.push(read(&row)?);
+        }
+    }
+    Ok(found)
 }

@@ -1,0 +1,89 @@
+//! Views that keep one row per event.
+
+use crate::{Projection, Rejected};
+use domain::Event;
+use domain::table::{Row, Type, Value};
+use domain::views::EventRows;
+use eventlog::Position;
+use std::collections::{HashMap, HashSet};
+use store::{Generation, StoreError, Target, Tx, ViewSpec};
+
+/// Makes a projection of an [`EventRows`].
+#[derive(Debug, Clone)]
+pub struct Rows<V>(pub &'static str, pub V);
+
+/// The rows of one event.
+pub struct Item {
+    hash: i64,
+    rows: Vec<(usize, Row)>,
+}
+
+impl Item {
+    fn row(&self, table: usize) -> Option<&[Value]> {
+        self.rows.iter().find(|(t, _)| *t == table).map(|(_, r)| r.as_slice())
+    }
+}
+
+impl<V: EventRows> Projection for Rows<V> {
+    type Item = Item;
+    type Memory = ();
+
+    fn spec(&self) -> ViewSpec {
+        ViewSpec { name: self.0, tables: V::TABLES, state: false }
+    }
+
+    fn item(&self, _: &str, event: Event, position: Position) -> Option<Item> {
+        let hash = event.content_hash();
+        let rows = self.1.rows(&event, hash, position.partition, position.offset);
+        (!rows.is_empty()).then(|| Item { hash: hash.cast_signed(), rows })
+    }
+
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        generation: &Generation,
+        (): &mut (),
+        items: &[&Item],
+    ) -> Result<Vec<Rejected>, StoreError> {
+        let mut conflicts = HashSet::new();
+        for table in 0..V::TABLES.len() {
+            let with: Vec<(usize, &[Value])> = items
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| !conflicts.contains(i))
+                .flat_map(|(i, item)| item.rows.iter().filter(|r| r.0 == table).map(move |(_, r)| (i, r.as_slice())))
+                .collect();
+            let rows: Vec<&[Value]> = with.iter().map(|(_, r)| *r).collect();
+            let new = tx.insert_ignore(generation.target(table), &rows).await?;
+            if table == 0 && usize::try_from(new) != Ok(rows.len()) {
+                conflicts.extend(differing(tx, generation.target(0), items).await?);
+            }
+        }
+        let mut conflicts: Vec<_> = conflicts.into_iter().collect();
+        conflicts.sort_unstable();
+        Ok(conflicts.into_iter().map(Rejected::conflict).collect())
+    }
+}
+
+/// The items under whose id there is a row with another content hash.
+async fn differing(tx: &mut Tx, target: Target<'_>, items: &[&Item]) -> Result<Vec<usize>, StoreError> {
+    let columns: Vec<(&'static str, Type)> =
+        target.columns[..target.key].iter().copied().chain([("content_hash", Type::Int)]).collect();
+    let key = target.key;
+    let mut seen = HashSet::new();
+    let name = |row: &[Value]| row[..key].iter().map(text).collect::<Vec<_>>();
+    let keys: Vec<&[Value]> =
+        items.iter().filter_map(|i| i.row(0)).filter(|r| seen.insert(name(r))).map(|r| &r[..key]).collect();
+    let rows = tx.select_keys(Target { columns: &columns, ..target }, &keys).await?;
+    let stored: HashMap<Vec<String>, i64> = rows.iter().map(|r| (name(&r.0), r.int(key))).collect();
+    let differs = |i: &Item| i.row(0).and_then(|r| stored.get(&name(r))).is_some_and(|h| *h != i.hash);
+    Ok(items.iter().enumerate().filter(|(_, i)| differs(i)).map(|(n, _)| n).collect())
+}
+
+fn text(v: &Value) -> String {
+    match v {
+        Value::Text(t) => t.clone(),
+        Value::Int(n) => n.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,242 @@
+//! Views whose rows are a pure function of all that a patient's events say.
+
+use crate::{Projection, Rejected};
+use domain::facts::{Added, Facts};
+use domain::table::{Change, Row, Table, Value};
+use domain::views::PatientFold;
+use domain::{Event, EventId};
+use eventlog::Position;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use store::{Generation, StoreError, Tx, ViewSpec};
+
+/// Patients folded between two chances for other tasks to run.
+const YIELD_EVERY: usize = 32;
+
+/// Makes a projection of a [`PatientFold`].
+#[derive(Debug, Clone)]
+pub struct Folded<F>(pub &'static str, pub F);
+
+/// What one event says.
+pub struct Item<A> {
+    patient: String,
+    partition: u32,
+    id: EventId,
+    hash: u64,
+    fact: A,
+}
+
+/// What a batch writes.
+struct Writes {
+    tables: Vec<Change>,
+    states: Vec<Row>,
+    rejected: Vec<Rejected>,
+}
+
+impl<F: PatientFold> Projection for Folded<F> {
+    type Item = Item<F::Fact>;
+    type Memory = ();
+
+    fn spec(&self) -> ViewSpec {
+        ViewSpec { name: self.0, tables: F::TABLES, state: true }
+    }
+
+    fn item(&self, key: &str, event: Event, position: Position) -> Option<Self::Item> {
+        let fact = self.1.fact(&event)?;
+        let (id, hash) = (event.header().event_id, event.content_hash());
+        Some(Item { patient: key.to_owned(), partition: position.partition, id, hash, fact })
+    }
+
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        generation: &Generation,
+        (): &mut (),
+        items: &[&Self::Item],
+    ) -> Result<Vec<Rejected>, StoreError> {
+        let Some(state) = generation.state().filter(|_| !items.is_empty()) else { return Ok(Vec::new()) };
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (i, item) in items.iter().enumerate() {
+            patients.entry(&item.patient).or_default().push(i);
+        }
+        let keys: Vec<&str> = patients.keys().copied().collect();
+        let rows = tx.select(state, &keys).await?;
+        let stored: HashMap<&str, &[u8]> = rows.iter().map(|r| (r.text(0), r.bytes(2))).collect();
+        let tables = F::TABLES.iter().map(|_| Change::default()).collect();
+        let mut writes = Writes { tables, states: Vec::new(), rejected: Vec::new() };
+        for (n, (patient, indexes)) in patients.iter().enumerate() {
+            self.fold(patient, stored.get(patient).copied(), items, indexes, &mut writes);
+            if n % YIELD_EVERY == YIELD_EVERY - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        for (i, change) in writes.tables.iter_mut().enumerate() {
+            tx.delete(generation.target(i), &refs(&change.deletes)).await?;
+            tx.upsert(generation.target(i), &unique(&F::TABLES[i], &change.upserts)).await?;
+        }
+        tx.upsert(state, &refs(&writes.states)).await?;
+        Ok(writes.rejected)
+    }
+}
+
+impl<F: PatientFold> Folded<F> {
+    /// Adds a patient's items to its facts, and notes what changes.
+    fn fold(
+        &self,
+        patient: &str,
+        state: Option<&[u8]>,
+        items: &[&Item<F::Fact>],
+        indexes: &[usize],
+        writes: &mut Writes,
+    ) {
+        let mut facts = match state.map(Facts::<F::Fact>::from_bytes).transpose() {
+            Ok(facts) => facts.unwrap_or_default(),
+            Err(_) => return reject_all(indexes, "state", "the patient's state can't be read", writes),
+        };
+        let Some(before) = self.rows(patient, &facts) else {
+            return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
+        };
+        let mut old = facts.clone();
+        let mut changed = false;
+        for i in indexes {
+            changed |= add(&mut facts, items[*i], *i, writes);
+        }
+        if !changed {
+            return;
+        }
+        let after = match self.rows(patient, &facts) {
+            Some(rows) => rows,
+            None => match self.fold_singly(patient, &mut old, items, indexes, writes) {
+                Some(rows) => {
+                    facts = old;
+                    rows
+                }
+                None => return,
+            },
+        };
+        for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
+            diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
+        }
+        let partition = indexes.first().map_or(0, |i| items[*i].partition);
+        writes.states.push(vec![patient.into(), i64::from(partition).into(), facts.to_bytes().into()]);
+    }
+
+    /// One item after the other, until one makes the fold panic: it becomes a dead letter, the ones after it wait behind it,
+    /// the ones before it count. The rows of those, if there are any.
+    fn fold_singly(
+        &self,
+        patient: &str,
+        facts: &mut Facts<F::Fact>,
+        items: &[&Item<F::Fact>],
+        indexes: &[usize],
+        writes: &mut Writes,
+    ) -> Option<Vec<Vec<Row>>> {
+        let mut rows = None;
+        writes.rejected.retain(|r| !indexes.contains(&r.index));
+        for (n, i) in indexes.iter().enumerate() {
+            let mut with = facts.clone();
+            if !add(&mut with, items[*i], *i, writes) {
+                continue;
+            }
+            let Some(made) = self.rows(patient, &with) else {
+                reject_all(&indexes[n..], "unfoldable", "folding the event panicked", writes);
+                break;
+            };
+            *facts = with;
+            rows = Some(made);
+        }
+        rows
+    }
+
+    /// The patient's rows; `None` when the fold panicked, which must park one patient and not stop the service.
+    fn rows(&self, patient: &str, facts: &Facts<F::Fact>) -> Option<Vec<Vec<Row>>> {
+        if facts.is_empty() {
+            return Some(F::TABLES.iter().map(|_| Vec::new()).collect());
+        }
+        catch_unwind(AssertUnwindSafe(|| self.1.rows(patient, facts))).ok()
+    }
+}
+
+/// Adds an item; whether it was new.
+fn add<A: Clone>(facts: &mut Facts<A>, item: &Item<A>, index: usize, writes: &mut Writes) -> bool {
+    match facts.add(item.id, item.hash, item.fact.clone()) {
+        Added::New => true,
+        Added::Duplicate => false,
+        Added::Conflict => {
+            writes.rejected.push(Rejected::conflict(index));
+            false
+        }
+    }
+}
+
+/// The first becomes the dead letter that the others wait behind.
+fn reject_all(indexes: &[usize], code: &'static str, reason: &'static str, writes: &mut Writes) {
+    for (n, index) in indexes.iter().enumerate() {
+        writes.rejected.push(Rejected { index: *index, code, reason, parks: true, behind: n > 0 });
+    }
+}
+
+/// What has to be written for a patient's rows of one table to become others.
+fn diff(key: usize, mut before: Vec<Row>, mut after: Vec<Row>, change: &mut Change) {
+    if before.is_empty() {
+        change.upserts.append(&mut after);
+        return;
+    }
+    before.sort_by(|a, b| compare(&a[..key], &b[..key]));
+    after.sort_by(|a, b| compare(&a[..key], &b[..key]));
+    let mut old = before.into_iter().peekable();
+    for row in after {
+        while let Some(gone) = old.next_if(|o| compare(&o[..key], &row[..key]) == Ordering::Less) {
+            change.deletes.push(gone[..key].to_vec());
+        }
+        match old.next_if(|o| o[..key] == row[..key]) {
+            Some(same) if same == row => {}
+            _ => change.upserts.push(row),
+        }
+    }
+    change.deletes.extend(old.map(|gone| gone[..key].to_vec()));
+}
+
+/// Some order of keys.
+fn compare(a: &[Value], b: &[Value]) -> Ordering {
+    let rank = |v: &Value| match v {
+        Value::Null => 0,
+        Value::Text(_) => 1,
+        Value::Int(_) => 2,
+        Value::Float(_) => 3,
+        Value::Bytes(_) => 4,
+    };
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| match (a, b) {
+            (Value::Text(a), Value::Text(b)) => a.cmp(b),
+            (Value::Int(a), Value::Int(b)) => a.cmp(b),
+            (Value::Float(a), Value::Float(b)) => a.total_cmp(b),
+            (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            _ => rank(a).cmp(&rank(b)),
+        })
+        .find(|o| o.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// The rows, none with the key of a later one: a statement can't write a row twice. Only where the key doesn't begin with
+/// the patient can two patients (of a careless publisher, who used an id twice) claim one row.
+fn unique<'a>(table: &Table, rows: &'a [Row]) -> Vec<&'a [Value]> {
+    let mut out = refs(rows);
+    if table.columns[0].0 != "patient_id" {
+        out.sort_by(|a, b| compare(&a[..table.key], &b[..table.key]));
+        out.dedup_by(|later, earlier| {
+            let same = later[..table.key] == earlier[..table.key];
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+    }
+    out
+}
+
+fn refs(rows: &[Row]) -> Vec<&[Value]> {
+    rows.iter().map(Vec::as_slice).collect()
+}

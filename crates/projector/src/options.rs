@@ -1,0 +1,58 @@
+//! Limits of a projector, and why it ends.
+
+use eventlog::LogError;
+use std::time::Duration;
+use store::StoreError;
+
+/// Settings of a projector, each with its unit.
+#[derive(Clone)]
+pub struct Options {
+    /// Consumer group, one per view.
+    pub group: String,
+    /// Workers. Each takes the partitions whose number leaves its own when divided by `workers`, and writes over a
+    /// connection of its own.
+    pub workers: usize,
+    /// Records per transaction, at most.
+    pub batch: usize,
+    /// Records that were read and are not yet committed, at most, over all workers. This bounds the memory.
+    pub in_flight: usize,
+    /// Bytes (keys, values, headers) of such records, at most; a single larger record is taken alone.
+    pub in_flight_bytes: usize,
+    /// How long to keep trying when the log or the database is away, before ending with an error.
+    pub patience: Duration,
+    /// Called for each batch and `traceparent` header of its records, to link the batch's span to where the events came
+    /// from; `None` while tracing is off.
+    pub link: Option<fn(&tracing::Span, &str)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            group: "journeylog".into(),
+            workers: 2,
+            batch: 5_000,
+            in_flight: 15_000,
+            in_flight_bytes: 24 << 20,
+            patience: Duration::from_secs(120),
+            link: None,
+        }
+    }
+}
+
+/// Why a projector ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectorError {
+    /// The store failed for good, or for longer than the options' patience.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The log failed for good, or for longer than the options' patience.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+    /// A worker panicked.
+    #[error("a worker of the projector panicked")]
+    Panicked,
+    /// The store's checkpoint lies before what this process has written: the database lost commits in a crash, or was
+    /// restored. The loop answers by reading again from the checkpoint.
+    #[error("the store went back to an earlier checkpoint")]
+    Rewound,
+}

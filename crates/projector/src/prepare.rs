@@ -1,0 +1,87 @@
+//! The first half of a worker: decodes records while the second half writes the ones before.
+
+use crate::Projection;
+use eventlog::Record;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// Records decoded between two chances for other tasks to run.
+const YIELD_EVERY: usize = 128;
+
+/// What the dispatcher tells a worker, and, once decoded, its first half the second.
+pub enum Message<R> {
+    /// From here on the partition is read here, from this offset.
+    Assign(u32, u64),
+    /// The partition is no longer read here; answered once nothing of it is being written.
+    Revoke(u32, oneshot::Sender<()>),
+    /// Records, and the room they take until they are committed.
+    Records(Vec<R>, OwnedSemaphorePermit),
+}
+
+/// A record and what became of it.
+pub struct Prepared<I> {
+    pub record: Record,
+    pub outcome: Outcome<I>,
+}
+
+/// What a record is to the view.
+pub enum Outcome<I> {
+    /// Something to write.
+    Item(I),
+    /// An event that the view does not use.
+    Unused,
+    /// No event.
+    Poison { code: &'static str, reason: String, parks: bool },
+}
+
+/// Decodes until the dispatcher or the writer is gone.
+pub async fn prepare<P: Projection>(
+    view: Arc<P>,
+    mut from: mpsc::Receiver<Message<Record>>,
+    to: mpsc::Sender<Message<Prepared<P::Item>>>,
+) {
+    while let Some(message) = from.recv().await {
+        let decoded = match message {
+            Message::Assign(partition, offset) => Message::Assign(partition, offset),
+            Message::Revoke(partition, done) => Message::Revoke(partition, done),
+            Message::Records(records, room) => {
+                let mut out = Vec::with_capacity(records.len());
+                for (i, record) in records.into_iter().enumerate() {
+                    let outcome = outcome(&*view, &record);
+                    out.push(Prepared { record, outcome });
+                    if i % YIELD_EVERY == YIELD_EVERY - 1 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Message::Records(out, room)
+            }
+        };
+        if to.send(decoded).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
+    let poison = |code, reason: String, parks| Outcome::Poison { code, reason, parks };
+    if record.key.is_empty() {
+        return poison("no_key", "the record has no key".into(), false);
+    }
+    // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
+    let event = match catch_unwind(|| codec::decode(&record.value)) {
+        Ok(Ok(event)) => event,
+        Ok(Err(e)) => return poison("undecodable", e.to_string(), true),
+        Err(_) => return poison("undecodable", "decoding it panicked".into(), true),
+    };
+    let key = event.key();
+    if key.as_bytes() != record.key {
+        // Its rows are another key's, and perhaps another partition's: two owners would write them.
+        return poison("wrong_key", "the record's key is not its event's".into(), false);
+    }
+    match catch_unwind(AssertUnwindSafe(|| view.item(&key, event, record.position))) {
+        Ok(Some(item)) => Outcome::Item(item),
+        Ok(None) => Outcome::Unused,
+        Err(_) => poison("unfoldable", "taking the event panicked".into(), true),
+    }
+}

@@ -1,0 +1,299 @@
+//! The second half of a worker: one transaction per batch.
+
+use crate::prepare::{Message, Outcome, Prepared};
+use crate::retry::Retry;
+use crate::{Options, Projection, ProjectorError, Rejected};
+use eventlog::{Position, Record};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use store::{Advance, Durability, Generation, NewDeadLetter, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// How often an idle worker looks whether the store still has what it wrote.
+const IDLE_CHECK: Duration = Duration::from_secs(5);
+/// Traces that one batch links to, at most.
+const MAX_LINKS: usize = 16;
+
+/// Writes the partitions of one worker.
+pub struct Writer<P: Projection> {
+    pub view: Arc<P>,
+    pub name: &'static str,
+    pub store: Store,
+    pub generation: Arc<Generation>,
+    pub options: Options,
+    /// By partition: whether it is still read here. The dispatcher clears it before it tells the worker.
+    pub owned: Arc<[AtomicBool]>,
+    /// Told what has been committed.
+    pub reached: mpsc::UnboundedSender<Vec<Position>>,
+    pub stop: CancellationToken,
+    /// The next offset of each partition, as this worker knows it.
+    pub expected: BTreeMap<u32, u64>,
+    pub memory: P::Memory,
+}
+
+type Batch<P> = Vec<Prepared<<P as Projection>::Item>>;
+
+impl<P: Projection> Writer<P> {
+    /// Writes until told to stop, or until it can't.
+    pub async fn run(mut self, mut from: mpsc::Receiver<Message<Prepared<P::Item>>>) -> Result<(), ProjectorError> {
+        let mut held = None;
+        loop {
+            let message = match held.take() {
+                Some(message) => message,
+                None => tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Ok(()),
+                    message = from.recv() => match message {
+                        Some(message) => message,
+                        None => return Ok(()),
+                    },
+                    () = tokio::time::sleep(IDLE_CHECK) => {
+                        self.check().await?;
+                        continue;
+                    }
+                },
+            };
+            match message {
+                Message::Assign(partition, offset) => {
+                    self.expected.insert(partition, offset);
+                    self.memory = P::Memory::default();
+                }
+                Message::Revoke(partition, done) => {
+                    self.expected.remove(&partition);
+                    self.memory = P::Memory::default();
+                    let _ = done.send(());
+                }
+                Message::Records(mut batch, room) => {
+                    let mut rooms = vec![room];
+                    // Everything that waits goes into this transaction: the more there is to do, the larger it is.
+                    while let Ok(next) = from.try_recv() {
+                        match next {
+                            Message::Records(more, room) if batch.len() + more.len() <= self.options.batch => {
+                                batch.extend(more);
+                                rooms.push(room);
+                            }
+                            other => {
+                                held = Some(other);
+                                break;
+                            }
+                        }
+                    }
+                    self.commit(&batch).await?;
+                }
+            }
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Commits a batch, however often it takes within the options' patience.
+    async fn commit(&mut self, batch: &Batch<P>) -> Result<(), ProjectorError> {
+        let mut retry = None;
+        loop {
+            let failed = match self.traced(batch).await {
+                Ok(fenced) if fenced.is_empty() => return Ok(()),
+                Ok(fenced) => {
+                    metrics::counter!("projector_fenced_total", "view" => self.name).increment(fenced.len() as u64);
+                    tracing::warn!(view.name = self.name, partitions = ?fenced, "another projector has moved the checkpoint");
+                    self.resync().await
+                }
+                Err(e) => Err(e.into()),
+            };
+            let Err(e) = failed else { continue };
+            self.memory = P::Memory::default();
+            self.wait(e, &mut retry).await?;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits after an error that may pass, and then looks where the store is: a commit that broke may have happened.
+    async fn wait(&mut self, mut e: ProjectorError, retry: &mut Option<Retry>) -> Result<(), ProjectorError> {
+        loop {
+            match &e {
+                ProjectorError::Store(s) if s.is_transient() => {
+                    metrics::counter!("projector_retries_total", "view" => self.name).increment(1);
+                    tracing::warn!(view.name = self.name, error = %s, "store unavailable, trying again");
+                }
+                _ => return Err(e),
+            }
+            if !retry.get_or_insert_with(|| Retry::new(self.options.patience)).again(&self.stop).await {
+                return if self.stop.is_cancelled() { Ok(()) } else { Err(e) };
+            }
+            match self.resync().await {
+                Ok(()) => return Ok(()),
+                Err(again) => e = again,
+            }
+        }
+    }
+
+    /// Takes over the store's checkpoints: what another owner has written meanwhile is skipped here.
+    async fn resync(&mut self) -> Result<(), ProjectorError> {
+        self.memory = P::Memory::default();
+        let stored = self.store.checkpoints(self.name, self.generation.number).await?;
+        let stored: BTreeMap<u32, u64> = stored.iter().map(|c| (c.partition, c.next_offset)).collect();
+        for (partition, expected) in &mut self.expected {
+            let next = stored.get(partition).copied().unwrap_or_default();
+            if next < *expected {
+                return Err(ProjectorError::Rewound);
+            }
+            *expected = next;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the store has lost anything while there was nothing to write.
+    async fn check(&mut self) -> Result<(), ProjectorError> {
+        match self.resync().await {
+            Err(ProjectorError::Store(e)) if e.is_transient() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// [`Self::attempt`] in a span that links to the traces of the records, while tracing is on.
+    async fn traced(&mut self, batch: &Batch<P>) -> Result<Vec<u32>, StoreError> {
+        let Some(link) = self.options.link else { return self.attempt(batch).await };
+        let span = tracing::info_span!("projector.batch", view.name = self.name, records = batch.len());
+        let parents = batch.iter().filter_map(|p| header(&p.record, "traceparent"));
+        parents.take(MAX_LINKS).for_each(|parent| link(&span, parent));
+        self.attempt(batch).instrument(span).await
+    }
+
+    /// One transaction: checkpoints first, then rows, then dead letters. Answers with the partitions that belong to another
+    /// owner by now; nothing of them was written.
+    async fn attempt(&mut self, batch: &Batch<P>) -> Result<Vec<u32>, StoreError> {
+        let begun = Instant::now();
+        let steps = self.steps(batch);
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.store.begin(Durability::FromLog).await?;
+        let moved = tx.advance(self.name, self.generation.number, &steps.values().copied().collect::<Vec<_>>()).await?;
+        let fenced: Vec<u32> = steps.keys().filter(|p| !moved.contains_key(p)).copied().collect();
+        if moved.is_empty() {
+            tx.rollback().await?;
+            return Ok(fenced);
+        }
+        let mut parked: BTreeMap<u32, BTreeSet<Vec<u8>>> = BTreeMap::new();
+        for (partition, _) in moved.iter().filter(|(_, parked)| **parked > 0) {
+            parked.insert(*partition, tx.parked(&self.generation, *partition).await?);
+        }
+        let mine = batch.iter().filter(|p| {
+            let at = p.record.position;
+            moved.contains_key(&at.partition) && self.expected.get(&at.partition).is_some_and(|e| *e <= at.offset)
+        });
+        let (items, mut letters, records) = sort(mine, &mut parked);
+        let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
+        let rejected = self.view.write(&mut tx, &self.generation, &mut self.memory, &plain).await?;
+        letters.extend(rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));
+        tx.bury(&self.generation, &letters).await?;
+        tx.commit().await?;
+        let mut reached = Vec::with_capacity(moved.len());
+        for step in steps.values().filter(|s| moved.contains_key(&s.partition)) {
+            self.expected.insert(step.partition, step.next);
+            reached.push(Position { partition: step.partition, offset: step.next });
+        }
+        let _ = self.reached.send(reached);
+        self.count(records, &letters, begun);
+        Ok(fenced)
+    }
+
+    /// How far each partition of the batch that is still owned would move.
+    fn steps(&self, batch: &Batch<P>) -> BTreeMap<u32, Advance> {
+        let mut steps: BTreeMap<u32, Advance> = BTreeMap::new();
+        for Prepared { record, .. } in batch {
+            let Position { partition, offset } = record.position;
+            let owned = self.owned.get(partition as usize).is_some_and(|o| o.load(Ordering::Acquire));
+            let Some(expected) = self.expected.get(&partition).copied().filter(|e| owned && *e <= offset) else {
+                continue;
+            };
+            let step = steps.entry(partition).or_insert(Advance { partition, expected, next: 0, appended_ms: 0 });
+            if step.next <= offset {
+                step.next = offset + 1;
+                step.appended_ms = record.appended_ms;
+            }
+        }
+        steps
+    }
+
+    fn count(&self, records: u64, letters: &[NewDeadLetter], begun: Instant) {
+        metrics::counter!("projector_events_total", "view" => self.name).increment(records);
+        metrics::histogram!("projector_batch_seconds", "view" => self.name).record(begun.elapsed().as_secs_f64());
+        for l in letters {
+            metrics::counter!("projector_dead_letters_total", "view" => self.name, "code" => l.code).increment(1);
+            if !l.parked_behind {
+                let key = store::key_hash(&l.key);
+                tracing::warn!(
+                    view.name = self.name,
+                    log.partition = l.partition,
+                    log.offset = l.offset,
+                    key.hash = key,
+                    reason = l.reason,
+                    parks = l.parks,
+                    "dead letter"
+                );
+            }
+        }
+    }
+}
+
+/// Sorts records into what is to be written and what is a dead letter already; also how many there are.
+#[allow(clippy::type_complexity)]
+fn sort<'b, I: 'b>(
+    records: impl Iterator<Item = &'b Prepared<I>>,
+    parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>,
+) -> (Vec<(&'b Record, &'b I)>, Vec<NewDeadLetter>, u64) {
+    let (mut items, mut letters, mut count) = (Vec::new(), Vec::new(), 0);
+    for Prepared { record, outcome } in records {
+        count += 1;
+        let waits = parked.get(&record.position.partition).is_some_and(|keys| keys.contains(&record.key[..]));
+        match outcome {
+            _ if waits => {
+                let reason = "waits behind an earlier record of its key".to_owned();
+                letters.push(NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) });
+            }
+            Outcome::Item(item) => items.push((record, item)),
+            Outcome::Unused => {}
+            Outcome::Poison { code, reason, parks } => {
+                if *parks {
+                    parked.entry(record.position.partition).or_default().insert(record.key.to_vec());
+                }
+                letters.push(letter(record, code, reason.clone(), *parks));
+            }
+        }
+    }
+    (items, letters, count)
+}
+
+fn rejection(record: &Record, r: &Rejected) -> NewDeadLetter {
+    let (code, reason) =
+        if r.behind { ("parked", "waits behind an earlier record of its key") } else { (r.code, r.reason) };
+    NewDeadLetter { parked_behind: r.behind, ..letter(record, code, reason.to_owned(), r.parks) }
+}
+
+fn letter(record: &Record, code: &'static str, reason: String, parks: bool) -> NewDeadLetter {
+    NewDeadLetter {
+        partition: record.position.partition,
+        offset: record.position.offset,
+        event_type: header(record, "type").map(str::to_owned),
+        code,
+        reason,
+        parked_behind: false,
+        parks,
+        key: record.key.to_vec(),
+        value: record.value.to_vec(),
+        headers: record.headers.iter().map(|(name, value)| (name.clone(), value.to_vec())).collect(),
+        appended_ms: record.appended_ms,
+    }
+}
+
+fn header<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    let value = &record.headers.iter().find(|(n, _)| n == name)?.1;
+    std::str::from_utf8(value).ok()
+}
