@@ -99,15 +99,16 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Finds out who the patient is and how much is stored, without reading the events yet.
-    pub(crate) async fn begin(app: &App, patient: &str, uri: &Uri) -> Result<Self, Problem> {
+    /// Finds out who the patient is and how much is stored, without reading the events yet. `asked` is what the ETag holds
+    /// for: path and parameters.
+    pub(crate) async fn begin(app: &App, patient: &str, asked: &str) -> Result<Self, Problem> {
         let related = rows::related(&app.store, patient).await?;
         let print = rows::fingerprint(&app.store, &related).await?;
         if print.is_empty() {
             return Err(Problem::not_found("patient"));
         }
         let mut hash = DefaultHasher::new();
-        (uri.path(), uri.query(), &related, print).hash(&mut hash);
+        (asked, &related, print).hash(&mut hash);
         Ok(Self { related, etag: format!("W/\"{:016x}\"", hash.finish()) })
     }
 
@@ -152,7 +153,7 @@ pub async fn timeline(
     let (as_of, stage, limit) = (asked.as_of()?, asked.stage()?, paging::limit(asked.limit)?);
     let from: Option<(i64, String, String)> = Cursor(asked.cursor.clone()).key()?;
     let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
-    let loaded = Loaded::begin(&app, &id, &uri).await?;
+    let loaded = Loaded::begin(&app, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }
@@ -188,7 +189,7 @@ pub async fn journeys(
     let (as_of, limit) = (asked.as_of()?, paging::limit(asked.limit)?);
     let from: Option<(Option<i64>, String)> = Cursor(asked.cursor.clone()).key()?;
     let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
-    let loaded = Loaded::begin(&app, &id, &uri).await?;
+    let loaded = Loaded::begin(&app, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }
@@ -223,7 +224,7 @@ pub async fn journey(
         Some(p) => p.clone(),
         None => holder(&app, &id).await?,
     };
-    let loaded = Loaded::begin(&app, &patient, &uri).await?;
+    let loaded = Loaded::begin(&app, &patient, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }

@@ -1,9 +1,10 @@
 //! The timeline: every event of a patient, kept as it was published, one row each.
 //!
 //! Writing is append-only ([`rows`]). Who is who ([`identity`]), order, journeys, stages, corrections ([`assemble`](mod@assemble)) and the
-//! pre-visit card are put together on reading, by pure functions.
+//! pre-visit card ([`card`](mod@card)) are put together on reading, by pure functions.
 
 pub mod assemble;
+pub mod card;
 pub mod identity;
 pub mod rows;
 
@@ -11,4 +12,5 @@ pub mod rows;
 mod fixtures;
 
 pub use assemble::{Assembled, Entry, Journey, Status, Stored, assemble};
+pub use card::{Card, card};
 pub use rows::Timeline;
