@@ -11,6 +11,7 @@ use std::time::Duration;
 use store::Engine;
 
 pub mod after;
+pub mod card;
 mod docs;
 pub mod paging;
 pub mod problem;
@@ -49,5 +50,5 @@ pub struct App {
 
 /// All routes of the read API.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().merge(status::routes()).merge(timeline::routes()).with_state(app)
+    Router::new().merge(status::routes()).merge(timeline::routes()).merge(card::routes()).with_state(app)
 }
