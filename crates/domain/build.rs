@@ -1,5 +1,8 @@
 //! Generates the event types from `schemas/`, so that schema and type can't drift apart.
 
+// A build script's errors are its panics.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "src/inline.rs"]
 mod inline;
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes in, values out. It must never do I/O, and never panic on bytes from outside.
 
+pub mod check;
 pub mod compat;
 mod frame;
 pub mod lock;

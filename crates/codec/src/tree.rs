@@ -56,11 +56,22 @@ fn normal(schema: &Value, namespace: &str, field: bool) -> Value {
     }
 }
 
-/// A parsed `schemas/` folder.
+/// One event of a tree.
 #[derive(Debug, Clone)]
+pub struct EventSchema {
+    /// Its name, as in `AppointmentBooked`.
+    pub name: String,
+    /// Name of its file, as in `appointment_booked.avsc`.
+    pub file: String,
+    /// Its schema, self-contained.
+    pub schema: Value,
+}
+
+/// A parsed `schemas/` folder, by event name.
+#[derive(Debug, Clone, Default)]
 pub struct Tree {
-    /// Each event's self-contained schema, by name.
-    pub events: Vec<(String, Value)>,
+    /// Its events.
+    pub events: Vec<EventSchema>,
 }
 
 /// A file of the tree is not what it has to be.
@@ -74,10 +85,10 @@ pub struct TreeError {
 }
 
 impl Tree {
-    /// Reads the texts of `header.avsc`, `types.avsc` and of each file of `events/` (name and text).
+    /// Reads the texts of `header.avsc`, of `types.avsc`, and of each file of `events/` (file name and text).
     ///
     /// # Errors
-    /// When one is not JSON, or names a type that is not there.
+    /// When one is not JSON, has no name, or names a type that is not there.
     pub fn parse(header: &str, types: &str, events: &[(String, String)]) -> Result<Self, TreeError> {
         let wrong = |file: &str, reason: String| TreeError { file: file.to_owned(), reason };
         let json = |file: &str, text: &str| serde_json::from_str::<Value>(text).map_err(|e| wrong(file, e.to_string()));
@@ -86,15 +97,28 @@ impl Tree {
         for (file, text) in events {
             let schema = self_contained(&json(file, text)?, &types, &header).map_err(|e| wrong(file, e))?;
             let name = schema["name"].as_str().ok_or_else(|| wrong(file, "it has no name".to_owned()))?.to_owned();
-            out.push((name, schema));
+            out.push(EventSchema { name, file: file.clone(), schema });
         }
-        out.sort_by(|a, b| a.0.cmp(&b.0));
+        out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { events: out })
     }
 
     /// Name and self-contained text of each event's schema.
     #[must_use]
     pub fn texts(&self) -> Vec<(String, String)> {
-        self.events.iter().map(|(name, schema)| (name.clone(), schema.to_string())).collect()
+        self.events.iter().map(|e| (e.name.clone(), e.schema.to_string())).collect()
     }
+}
+
+/// The file that an event's schema is kept in: `AppointmentBooked` in `appointment_booked.avsc`.
+#[must_use]
+pub fn file_name(event: &str) -> String {
+    let mut out = String::with_capacity(event.len() + 10);
+    for (i, c) in event.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out + ".avsc"
 }
