@@ -163,9 +163,9 @@ fn event_enum(out: &mut String, events: &[Value]) {
                 let n = text(f, "name");
                 let r = format!("RefKind::{}", camel(n.trim_end_matches("_id")));
                 if f["type"].is_array() {
-                    format!("if let Some(v) = &e.{n} {{ f({r}, v); }} ")
+                    format!("if let Some(v) = &e.{n} {{ f({r}, v); }}\n")
                 } else {
-                    format!("f({r}, &e.{n}); ")
+                    format!("f({r}, &e.{n});\n")
                 }
             })
             .collect();

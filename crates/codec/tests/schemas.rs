@@ -15,7 +15,8 @@ struct Files {
     events: Vec<(String, Value)>,
 }
 
-fn files() -> Files {
+/// The tree as it is.
+fn all_files() -> Files {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
     let read = |p: &Path| -> Value { serde_json::from_str(&fs::read_to_string(p).unwrap()).unwrap() };
     let events = fs::read_dir(dir.join("events"))
@@ -24,6 +25,15 @@ fn files() -> Files {
         .map(|p| (p.file_name().unwrap().to_str().unwrap().to_owned(), read(&p)))
         .collect();
     Files { header: read(&dir.join("header.avsc")), types: read(&dir.join("types.avsc")), events }
+}
+
+/// A few of its events: enough for a test, and quick.
+fn files() -> Files {
+    let mut f = all_files();
+    f.events
+        .retain(|(_, v)| ["WaitEstimated", "AppointmentBooked", "FollowUpItemClosed"].iter().any(|n| v["name"] == *n));
+    f.events.sort_by(|a, b| a.0.cmp(&b.0));
+    f
 }
 
 impl Files {
@@ -79,7 +89,7 @@ fn one(rule: Rule, place: &str) -> Vec<(Rule, String)> {
 #[test]
 fn the_tree_agrees_with_the_lock() {
     let lock = Lock::parse(include_str!("../../../schemas/lock.json")).unwrap();
-    let found = check(&files().tree(), &lock);
+    let found = check(&all_files().tree(), &lock);
     assert!(found.is_empty(), "{}", found.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"));
     assert_eq!(lock.to_text(), include_str!("../../../schemas/lock.json"));
 }
@@ -109,7 +119,7 @@ fn a_new_wording_is_no_new_version_but_another_default_is_one() {
     let mut f = files();
     f.field("WaitEstimated", "wait_told_min")["doc"] = json!("The wait as it was told, minutes.");
     assert!(check(&f.tree(), &lock()).is_empty());
-    f.symbols("Party").push(json!("insurer"));
+    f.symbols("ItemClosure").push(json!("moved"));
     assert!(check(&f.tree(), &lock()).iter().all(|p| p.rule == Rule::Unlocked));
     assert!(!check(&f.tree(), &lock()).is_empty());
 }

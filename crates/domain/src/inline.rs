@@ -22,12 +22,10 @@ pub fn self_contained(event: &Value, types: &Value, header: &Value) -> Result<Va
 
 fn inline(v: &mut Value, types: &Value, header: &Value, seen: &mut BTreeSet<String>) -> Result<(), String> {
     match v {
-        Value::String(name) if name.starts_with(NAMES) => {
-            if seen.insert(name.clone()) {
-                let mut definition = definition(name, types, header)?;
-                inline(&mut definition, types, header, seen)?;
-                *v = definition;
-            }
+        Value::String(name) if name.starts_with(NAMES) && seen.insert(name.clone()) => {
+            let mut definition = definition(name, types, header)?;
+            inline(&mut definition, types, header, seen)?;
+            *v = definition;
         }
         Value::Object(o) => {
             for key in ["type", "items", "fields"] {
