@@ -1,0 +1,108 @@
+//! The timeline in a database, and the router over it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use domain::event::Kind;
+use domain::table::Value as Column;
+use domain::views::EventRows as _;
+use domain::views::timeline::Timeline;
+use domain::{Event, EventId, Micros};
+use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use journeylog_query::{App, Problem, Publish, Published, router};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Advance, Durability, Generation, Store, ViewSpec};
+use tower::ServiceExt as _;
+
+/// Nobody publishes here.
+struct Nowhere;
+
+impl Publish for Nowhere {
+    fn publish(&self, _: Event) -> BoxFuture<'_, Result<Published, Problem>> {
+        Box::pin(async { Err(Problem::not_found("way to the log")) })
+    }
+}
+
+/// A read API over a SQLite database.
+pub struct Fixture {
+    pub router: Router,
+    store: Store,
+    generation: Generation,
+    next: std::sync::Mutex<u64>,
+    _dir: tempfile::TempDir,
+}
+
+/// 2026-02-19T12:00 in Seoul.
+const fn now() -> Micros {
+    Micros(1_771_470_000_000_000)
+}
+
+pub async fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::connect(&format!("sqlite:{}", dir.path().join("store.db").display()), 4).await.unwrap();
+    let spec = ViewSpec { name: "timeline", tables: Timeline::TABLES, state: false };
+    let generation = store.ensure_view(spec).await.unwrap();
+    store.start("timeline", generation.number, &[0]).await.unwrap();
+    let app =
+        App { store: store.engine().clone(), publish: Arc::new(Nowhere), now, after_limit: Duration::from_millis(50) };
+    Fixture { router: router(Arc::new(app)), store, generation, next: 0.into(), _dir: dir }
+}
+
+impl Fixture {
+    /// Writes the events' rows, as the projector would.
+    pub async fn project(&self, events: &[Event]) {
+        let mut tx = self.store.begin(Durability::FromLog).await.unwrap();
+        let from = *self.next.lock().unwrap();
+        let next = from + events.len() as u64;
+        let step = Advance { partition: 0, expected: from, next, appended_ms: 0 };
+        assert_eq!(tx.advance("timeline", self.generation.number, &[step]).await.unwrap().len(), 1);
+        for (event, offset) in events.iter().zip(from..) {
+            for (table, row) in Timeline.rows(event, event.content_hash(), 0, offset) {
+                let rows: [&[Column]; 1] = [&row];
+                tx.insert_ignore(self.generation.target(table), &rows).await.unwrap();
+            }
+        }
+        tx.commit().await.unwrap();
+        *self.next.lock().unwrap() = next;
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.get_if(path, None).await;
+        (status, body)
+    }
+
+    /// With `If-None-Match`; answers with the ETag too.
+    pub async fn get_if(&self, path: &str, etag: Option<&str>) -> (StatusCode, Option<String>, Value) {
+        let mut request = Request::get(path);
+        if let Some(e) = etag {
+            request = request.header("if-none-match", e);
+        }
+        let r = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = r.status();
+        let etag = r.headers().get("etag").map(|e| e.to_str().unwrap().to_owned());
+        let body = r.into_body().collect().await.unwrap().to_bytes();
+        (status, etag, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+}
+
+pub fn id(n: u128) -> String {
+    EventId(uuid::Uuid::from_u128(n)).to_string()
+}
+
+/// An event of patient `p` at noon in Seoul of `day`, recorded a minute later; `more` is its payload, and under `header` what
+/// else its header says.
+pub fn event(n: u128, kind: &str, p: &str, day: &str, more: Value) -> Event {
+    let at = Micros::parse(&format!("{day}T12:00:00+09:00")).unwrap();
+    let mut header = json!({"event_id": id(n), "occurred_at": at.to_string(), "recorded_at": at.plus(60_000_000).to_string(),
+        "zone": "Asia/Seoul", "source": {"system": "test"}, "patient_id": p});
+    let mut body = more.as_object().unwrap().clone();
+    if let Some(h) = body.remove("header") {
+        header.as_object_mut().unwrap().extend(h.as_object().unwrap().clone());
+    }
+    body.insert("header".into(), header);
+    Event::deserialize_record(Kind::from_name(kind).unwrap(), Value::Object(body)).unwrap()
+}
