@@ -57,7 +57,7 @@ pub enum KeyRule {
     PatientOrEvent,
     /// The site; the event is about staff and carries no patient.
     Site,
-    /// Whatever the corrected event's key is: its patient, else its site.
+    /// Whatever the corrected event's key is: its patient, else its site, else (an anonymous answer) its id.
     Target,
 }
 
@@ -72,7 +72,11 @@ impl Event {
         match self.kind().key_rule() {
             KeyRule::Patient | KeyRule::PatientOrEvent => patient.unwrap_or_else(|| h.event_id.to_string()),
             KeyRule::Site => h.site.clone().unwrap_or_default(),
-            KeyRule::Target => patient.or_else(|| h.site.clone()).unwrap_or_else(|| h.event_id.to_string()),
+            KeyRule::Target => patient.or_else(|| h.site.clone()).unwrap_or_else(|| match self {
+                Self::EventCorrected(e) => e.target_event_id.clone(),
+                Self::EventRetracted(e) => e.target_event_id.clone(),
+                _ => h.event_id.to_string(),
+            }),
         }
     }
 

@@ -23,6 +23,12 @@ pub trait PatientFold: Send + Sync + 'static {
     /// What the view keeps of `event`; `None` when the event means nothing to it.
     fn fact(&self, event: &Event) -> Option<Self::Fact>;
 
+    /// The key under which `event` is kept and [`Self::rows`] is called: its record's key, or that with something behind it
+    /// where one key would gather more than belongs together, as a site does.
+    fn key(&self, event: &Event) -> String {
+        event.key()
+    }
+
     /// The rows of a patient, one list per table of [`Self::TABLES`].
     fn rows(&self, patient: &str, facts: &Facts<Self::Fact>) -> Vec<Vec<Row>>;
 }

@@ -206,11 +206,13 @@ pub(super) fn normalise(raw: f64, min: f64, max: f64) -> Option<u16> {
     usable.then(|| ((raw - min) / (max - min) * 10_000.0).round() as u16)
 }
 
-fn embedded(e: &Embedded) -> Option<Box<Fact>> {
+/// What a correction puts in its target's place; nothing where that isn't an event with the target's id.
+fn embedded(target: &str, e: &Embedded) -> Option<Box<Fact>> {
     let value: serde_json::Value = serde_json::from_str(&e.0).ok()?;
     let kind = Kind::from_name(value.get("type")?.as_str()?)?;
     let event = Event::deserialize_record(kind, value).ok()?;
-    Fact::of(&event).map(Box::new)
+    let same = target.parse().is_ok_and(|id: EventId| id == event.header().event_id);
+    Fact::of(&event).filter(|_| same).map(Box::new)
 }
 
 /// The event that another one names; nothing where the name is no event id.
@@ -304,9 +306,10 @@ fn what(event: &Event) -> What {
             score: normalise(e.raw, e.scale_min, e.scale_max),
             workload_percent: e.workload_percent,
         }),
-        Event::EventCorrected(e) => {
-            What::Corrected { target: target(&e.target_event_id), replacement: embedded(&e.replacement) }
-        }
+        Event::EventCorrected(e) => What::Corrected {
+            target: target(&e.target_event_id),
+            replacement: embedded(&e.target_event_id, &e.replacement),
+        },
         Event::EventRetracted(e) => What::Retracted { target: target(&e.target_event_id) },
         Event::CampaignGiftSent(_)
         | Event::ComplimentReceived(_)

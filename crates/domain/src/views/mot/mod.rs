@@ -55,6 +55,22 @@ impl PatientFold for Mot {
         Fact::of(event)
     }
 
+    /// Answers of staff lie under their site on the log. Each is kept by itself, with its corrections: a site's would be one
+    /// heap that grows for ever.
+    fn key(&self, event: &Event) -> String {
+        let key = event.key();
+        if event.header().patient_id.is_some() {
+            return key;
+        }
+        let own = event.header().event_id.to_string();
+        let about = match event {
+            Event::EventCorrected(e) => &e.target_event_id,
+            Event::EventRetracted(e) => &e.target_event_id,
+            _ => &own,
+        };
+        if key == *about { key } else { format!("{key}/{about}") }
+    }
+
     fn rows(&self, patient: &str, facts: &Facts<Fact>) -> Vec<Vec<Row>> {
         tables::rows(patient, &score::assess(&self.standards, facts.iter(), None))
     }
