@@ -42,10 +42,10 @@ impl<F: PatientFold> Projection for Folded<F> {
         ViewSpec { name: self.0, tables: F::TABLES, state: true }
     }
 
-    fn item(&self, key: &str, event: Event, position: Position) -> Option<Self::Item> {
+    fn item(&self, _: &str, event: Event, position: Position) -> Option<Self::Item> {
         let fact = self.1.fact(&event)?;
         let (id, hash) = (event.header().event_id, event.content_hash());
-        Some(Item { patient: key.to_owned(), partition: position.partition, id, hash, fact })
+        Some(Item { patient: self.1.key(&event), partition: position.partition, id, hash, fact })
     }
 
     async fn write(

@@ -1,3 +1,4 @@
 //! Queries of each view's tables, one file per view.
 
+pub mod mot;
 pub mod timeline;

@@ -1,0 +1,244 @@
+//! `GET /v1/journeys/{id}/mot`, `/v1/mot/aggregates`, `/v1/mot/alerts` and `/v1/mot/staff`.
+
+use crate::paging::{self, Cursor, Page};
+use crate::problem::{Json, Query};
+use crate::{App, Problem};
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing::get};
+use domain::facts::Facts;
+use domain::views::View;
+use domain::views::mot::{Fact, JourneyExplanation, explain};
+use domain::{EventId, Micros};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use store::views::{mot as rows, timeline};
+use utoipa::{IntoParams, ToSchema};
+
+pub mod aggregates;
+
+/// Routes.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/journeys/{id}/mot", get(journey))
+        .route("/v1/mot/aggregates", get(aggregates::aggregates))
+        .route("/v1/mot/staff", get(aggregates::staff))
+        .route("/v1/mot/alerts", get(alerts))
+}
+
+/// This part of the description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(journey, aggregates::aggregates, aggregates::staff, alerts),
+    tags((name = "mot", description = "Moments of truth: scores with their reasons, by model mot-v1")))]
+pub struct Doc;
+
+/// Which state of a journey.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// Wait until the view has seen this position, as publishing returned it.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The score as it was known then (RFC 3339): what was recorded later is left out.
+    #[serde(default)]
+    pub as_of: Option<String>,
+    /// Only this patient's, where several patients have a journey of the same name.
+    #[serde(default)]
+    pub patient_id: Option<String>,
+}
+
+/// A journey's score with its reasons, and what it reflects.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JourneyMot {
+    /// The pseudonym under which the patient is known now.
+    pub patient_id: String,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub journey: JourneyExplanation,
+    /// The time whose knowledge this is, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Up to where the view has seen the log.
+    pub position: String,
+}
+
+/// A time of a query parameter: RFC 3339, or a day (its midnight UTC).
+pub(crate) fn time(name: &str, value: Option<&str>) -> Result<Option<Micros>, Problem> {
+    let bad = || Problem::bad_field(name, "not an RFC 3339 time with offset, nor a day as YYYY-MM-DD");
+    let read = |t: &str| Micros::parse(t).or_else(|| domain::time::Date::parse(t).map(domain::time::Date::start));
+    value.map(|t| read(t).ok_or_else(bad)).transpose()
+}
+
+/// Why a journey has the score that it has: by its id, the id of any of its events, or the name of one of its touchpoints
+/// with `patient_id`.
+///
+/// Pseudonyms of a merged patient are scored together. The answer depends on the clock (`provisional`), so it has no ETag.
+#[utoipa::path(get, path = "/v1/journeys/{id}/mot", tag = "mot",
+    params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Asked),
+    responses((status = 200, body = JourneyMot), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 504, body = Problem)))]
+pub async fn journey(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let as_of = time("as_of", asked.as_of.as_deref())?;
+    let position = app.wait_for(View::Mot, asked.after.as_deref()).await?;
+    let id = id.parse::<EventId>().map_or(id, |e| e.to_string());
+    let patient = match asked.patient_id {
+        Some(p) => p,
+        None => holder(&app, &id, asked.after.as_deref()).await?,
+    };
+    let who = timeline::identity(engine(&app), &patient).await?;
+    let mut members: BTreeSet<String> = who.members.iter().cloned().collect();
+    members.insert(patient);
+    let mut facts: Vec<Facts<Fact>> = Vec::new();
+    for state in rows::states(engine(&app), &members).await? {
+        let read = Facts::from_bytes(&state);
+        facts.push(read.map_err(|e| store::StoreError::Data(format!("a state of the view mot: {e}")))?);
+    }
+    let all = facts.iter().flat_map(Facts::iter);
+    let journey = explain(app.mot.standards(), all, &id, as_of, (app.now)());
+    let journey = journey.ok_or_else(|| Problem::not_found("journey"))?;
+    let body = JourneyMot {
+        patient_id: who.patient_id,
+        journey,
+        as_of: as_of.map(|t| t.to_string()),
+        position: position.to_string(),
+    };
+    Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
+}
+
+const fn engine(app: &App) -> &store::Engine {
+    &app.store
+}
+
+/// The one patient who has the journey. Scored journeys are known here; an event's id is looked up in the timeline.
+async fn holder(app: &App, id: &str, after: Option<&str>) -> Result<String, Problem> {
+    let mut patients = rows::holders(engine(app), id).await?;
+    if patients.is_empty() {
+        app.wait_for(View::Timeline, after).await?;
+        patients = timeline::holders(engine(app), id).await?;
+    }
+    let first = patients.pop_first().ok_or_else(|| Problem::not_found("journey"))?;
+    if !patients.is_empty() {
+        let same = timeline::identity(engine(app), &first).await?.members;
+        if !patients.iter().all(|p| same.contains(p)) {
+            return Err(Problem::conflict("several patients have a journey of this name; say which with patient_id"));
+        }
+    }
+    Ok(first)
+}
+
+/// Which alerts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AlertsAsked {
+    /// Wait until the view has seen this position, as publishing returned it.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// Only this site's.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// Only this department's.
+    #[serde(default)]
+    pub department: Option<String>,
+    /// Only this kind: low_score, dignity_breach or severe_complaint.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// From this time on: RFC 3339, or a day (its midnight UTC).
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Before this time: RFC 3339, or a day (its midnight UTC).
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Most items on the page, 1 to 1000; 100 unless asked for.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// The last page's `next_cursor`.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// An alert: somebody should look now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alert {
+    /// Its id, the same after a rebuild.
+    pub alert_id: String,
+    /// The pseudonym that its events lie under.
+    pub patient_id: String,
+    /// low_score, dignity_breach or severe_complaint.
+    pub kind: String,
+    /// high or critical.
+    pub severity: String,
+    /// When it happened.
+    pub occurred_at: String,
+    /// The touchpoint.
+    pub touchpoint_id: Option<String>,
+    /// The journey; see `/v1/journeys/{id}/mot`.
+    pub journey_id: Option<String>,
+    /// The role that it is about.
+    pub role: Option<String>,
+    /// Kind of breach, such as made_to_apologise.
+    pub detail: Option<String>,
+    /// The events behind it.
+    pub event_ids: Vec<String>,
+    /// Site.
+    pub site: Option<String>,
+    /// Department.
+    pub department: Option<String>,
+}
+
+impl From<rows::AlertRow> for Alert {
+    fn from(r: rows::AlertRow) -> Self {
+        Self {
+            event_ids: serde_json::from_str(&r.event_ids).unwrap_or_default(),
+            occurred_at: Micros(r.occurred_at).to_string(),
+            alert_id: r.alert_id,
+            patient_id: r.patient_id,
+            kind: r.kind,
+            severity: r.severity,
+            touchpoint_id: r.touchpoint_id,
+            journey_id: r.journey_id,
+            role: r.role,
+            detail: r.detail,
+            site: r.site,
+            department: r.department,
+        }
+    }
+}
+
+/// Touchpoints below 40, dignity breaches and severe complaints, the latest first.
+#[utoipa::path(get, path = "/v1/mot/alerts", tag = "mot", params(AlertsAsked),
+    responses((status = 200, body = Page<Alert>), (status = 400, body = Problem), (status = 504, body = Problem)))]
+pub async fn alerts(
+    State(app): State<Arc<App>>,
+    Query(asked): Query<AlertsAsked>,
+) -> Result<Json<Page<Alert>>, Problem> {
+    let limit = paging::limit(asked.limit)?;
+    if let Some(kind) = asked.kind.as_deref()
+        && !["low_score", "dignity_breach", "severe_complaint"].contains(&kind)
+    {
+        return Err(Problem::bad_field("kind", "not low_score, dignity_breach or severe_complaint"));
+    }
+    let filter = rows::Filter {
+        from: time("from", asked.from.as_deref())?.map(|t| t.0),
+        to: time("to", asked.to.as_deref())?.map(|t| t.0),
+        site: asked.site,
+        department: asked.department,
+        kind: asked.kind,
+        ..rows::Filter::default()
+    };
+    let key: Option<(i64, String, String)> = Cursor(asked.cursor).key()?;
+    app.wait_for(View::Mot, asked.after.as_deref()).await?;
+    let mut page = rows::alerts(engine(&app), &filter, key.as_ref(), limit + 1).await?;
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next_cursor =
+        page.last().filter(|_| more).map(|a| Cursor::after(&(a.occurred_at, &a.patient_id, &a.alert_id)));
+    Ok(Json(Page { items: page.into_iter().map(Alert::from).collect(), next_cursor }))
+}
