@@ -14,7 +14,12 @@ struct Base;
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut doc = Base::openapi();
-    for part in [crate::status::Doc::openapi(), crate::timeline::Doc::openapi(), crate::card::Doc::openapi()] {
+    for part in [
+        crate::status::Doc::openapi(),
+        crate::timeline::Doc::openapi(),
+        crate::card::Doc::openapi(),
+        crate::mot::Doc::openapi(),
+    ] {
         doc.merge(part);
     }
     doc

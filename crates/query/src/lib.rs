@@ -13,6 +13,7 @@ use store::Engine;
 pub mod after;
 pub mod card;
 mod docs;
+pub mod mot;
 pub mod paging;
 pub mod problem;
 mod status;
@@ -44,11 +45,18 @@ pub struct App {
     pub publish: Arc<dyn Publish>,
     /// The clock. Handlers pass its answer to the pure functions that need one.
     pub now: fn() -> Micros,
+    /// Scoring by the standards in force, for explanations.
+    pub mot: Arc<domain::views::mot::Mot>,
     /// How long `?after=` waits before it gives up.
     pub after_limit: Duration,
 }
 
 /// All routes of the read API.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().merge(status::routes()).merge(timeline::routes()).merge(card::routes()).with_state(app)
+    Router::new()
+        .merge(status::routes())
+        .merge(timeline::routes())
+        .merge(card::routes())
+        .merge(mot::routes())
+        .with_state(app)
 }

@@ -93,7 +93,7 @@ pub async fn journey(
         None => holder(&app, &id, asked.after.as_deref()).await?,
     };
     let who = timeline::identity(engine(&app), &patient).await?;
-    let mut members: BTreeSet<String> = who.members.iter().cloned().collect();
+    let mut members: BTreeSet<String> = who.members.clone();
     members.insert(patient);
     let mut facts: Vec<Facts<Fact>> = Vec::new();
     for state in rows::states(engine(&app), &members).await? {
@@ -238,7 +238,6 @@ pub async fn alerts(
     let mut page = rows::alerts(engine(&app), &filter, key.as_ref(), limit + 1).await?;
     let more = page.len() > limit;
     page.truncate(limit);
-    let next_cursor =
-        page.last().filter(|_| more).map(|a| Cursor::after(&(a.occurred_at, &a.patient_id, &a.alert_id)));
+    let next_cursor = page.last().filter(|_| more).map(|a| Cursor::after(&(a.occurred_at, &a.patient_id, &a.alert_id)));
     Ok(Json(Page { items: page.into_iter().map(Alert::from).collect(), next_cursor }))
 }

@@ -6,7 +6,7 @@ use crate::{App, Problem};
 use axum::extract::State;
 use domain::event::{Dimension, Role};
 use domain::views::View;
-use domain::views::mot::stats::{Sums, Summary, ranks, summarise};
+use domain::views::mot::stats::{Summary, Sums, ranks, summarise};
 use domain::views::mot::{MODEL, Standard, TouchKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};

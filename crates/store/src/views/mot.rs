@@ -129,12 +129,7 @@ pub struct Group {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn sums(
-    engine: &Engine,
-    source: Source,
-    by: &[Column],
-    filter: &Filter,
-) -> Result<Vec<Group>, StoreError> {
+pub async fn sums(engine: &Engine, source: Source, by: &[Column], filter: &Filter) -> Result<Vec<Group>, StoreError> {
     let columns: String = by.iter().map(|c| format!("t.{}, ", c.as_str())).collect();
     let (conditions, args) = filter.sql();
     let once = match source {
@@ -195,8 +190,7 @@ pub async fn holders(engine: &Engine, journey: &str) -> Result<BTreeSet<String>,
 pub async fn states(engine: &Engine, patients: &BTreeSet<String>) -> Result<Vec<Vec<u8>>, StoreError> {
     let marks: Vec<String> = (1..=patients.len()).map(|n| format!("${n}")).collect();
     let args: Vec<Value> = patients.iter().map(|p| p.as_str().into()).collect();
-    let sql =
-        format!("SELECT state FROM mot_state WHERE patient_id IN ({}) ORDER BY patient_id", marks.join(", "));
+    let sql = format!("SELECT state FROM mot_state WHERE patient_id IN ({}) ORDER BY patient_id", marks.join(", "));
     Ok(engine.query(&sql, &args).await?.iter().map(|r| r.bytes(0).to_vec()).collect())
 }
 
