@@ -43,6 +43,14 @@ impl<F> Facts<F> {
         }
     }
 
+    /// Takes in the facts of another key (of a patient that was merged into this one); where both have an event, the one
+    /// that is here stays.
+    pub fn absorb(&mut self, other: Self) {
+        for (id, fact) in other.0 {
+            self.0.entry(id).or_insert(fact);
+        }
+    }
+
     /// The facts, by event id.
     pub fn iter(&self) -> impl Iterator<Item = (EventId, &F)> {
         self.0.iter().map(|(id, (_, f))| (EventId(uuid::Uuid::from_bytes(*id)), f))

@@ -4,7 +4,10 @@ use crate::{Durability, Engine, StoreError, Tx, now_ms};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Version, name, text. Released ones are never edited.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "spine", include_str!("../migrations/0001_spine.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "spine", include_str!("../migrations/0001_spine.sql")),
+    (2, "follow_up_requests", include_str!("../migrations/0002_follow_up_requests.sql")),
+];
 
 const REMEMBERED: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
     (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_ms bigint NOT NULL)";

@@ -20,6 +20,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// The name, as events write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Care => "care",
+            Self::Reminder => "reminder",
+            Self::Billing => "billing",
+            Self::Advertising => "advertising",
+        }
+    }
+
     /// The purpose that an event names; an unknown one counts as advertising, which is the strictest.
     #[must_use]
     pub fn named(name: &str) -> Self {
@@ -47,6 +58,12 @@ impl Hours {
     pub fn between(from: u32, until: u32) -> Self {
         let at = |h| NaiveTime::from_hms_opt(h, 0, 0).unwrap_or(NaiveTime::MIN);
         Self { from: at(from), until: at(until) }
+    }
+
+    /// The quiet hours of a hospital that names none: 20:00 to 08:00.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self::between(20, 8)
     }
 
     /// Whether a time lies in it.

@@ -1,5 +1,6 @@
 //! One item: what opens it, what its steps do to it.
 
+use super::contact::Purpose;
 use super::facts::{Channel, Contact, Place};
 use super::rules;
 use crate::EventId;
@@ -56,6 +57,28 @@ impl ItemKind {
             Self::DisputedBill => "disputed_bill",
             Self::UnansweredQuestion => "unanswered_question",
             Self::BookingFriction => "booking_friction",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.as_str() == name)
+    }
+
+    /// What contacting the patient about it is for.
+    #[must_use]
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::UnpaidBill | Self::DisputedBill => Purpose::Billing,
+            Self::Recall | Self::NoShow | Self::BookingFriction => Purpose::Reminder,
+            Self::PostVisit
+            | Self::ReferralBooking
+            | Self::ReferralCompletion
+            | Self::OrderResult
+            | Self::CriticalMot
+            | Self::Complaint
+            | Self::UnansweredQuestion => Purpose::Care,
         }
     }
 

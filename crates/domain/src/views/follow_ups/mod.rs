@@ -22,7 +22,7 @@ use super::PatientFold;
 use crate::event::Event;
 use crate::facts::Facts;
 use crate::table::{Row, Table, Type, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// The follow-up queue.
@@ -94,32 +94,62 @@ impl PatientFold for FollowUps {
     }
 
     fn rows(&self, patient: &str, facts: &Facts<Fact>) -> Vec<Vec<Row>> {
-        let (known, ghosts) = steps::effective(facts);
-        let person = Person::of(&known);
-        let gathered = steps::gather(patient, &known, ghosts);
-        let mut items: BTreeMap<Key, Item<'_>> = gathered
-            .items
-            .into_iter()
-            .map(|(key, steps)| {
-                let item = Item::run(key.0, &steps);
-                (key, item)
-            })
-            .filter(|(_, item)| item.exists())
-            .collect();
-        for ghost in gathered.ghosts {
-            items.entry(ghost.key).or_insert_with_key(|key| {
-                let step = steps::open(ghost.trigger);
-                let mut item = Item::run(key.0, &[step]);
-                item.end(Status::Cancelled, ghost.reason, ghost.at, ghost.by);
-                item
-            });
-        }
-        before_the_next_booking(&mut items);
-        for item in items.values_mut() {
-            bar(item, &person);
-        }
-        vec![items.iter().map(|(key, item)| row(patient, key, item, &person)).collect()]
+        vec![made(&[patient], facts, |_| patient)]
     }
+}
+
+impl FollowUps {
+    /// The items of a patient who has several pseudonyms, made of all their facts together: where two pseudonyms have an
+    /// item of the same kind and subject, there is one. The first of `members` is the present pseudonym.
+    ///
+    /// An item keeps the id that it had under the first of the pseudonyms that know it, and names that pseudonym.
+    #[must_use]
+    pub fn united(&self, members: &[(String, Facts<Fact>)]) -> Vec<Row> {
+        let mut owners: HashMap<(String, String), &str> = HashMap::new();
+        let mut all = Facts::default();
+        for (patient, facts) in members {
+            for row in made(&[patient], facts, |_| patient) {
+                if let [_, _, Value::Text(kind), Value::Text(subject), ..] = row.as_slice() {
+                    owners.entry((kind.clone(), subject.clone())).or_insert(patient);
+                }
+            }
+            all.absorb(facts.clone());
+        }
+        let names: Vec<&str> = members.iter().map(|m| m.0.as_str()).collect();
+        let present = names.first().copied().unwrap_or_default();
+        made(&names, &all, |key| {
+            owners.get(&(key.0.as_str().to_owned(), key.1.clone())).copied().unwrap_or(present)
+        })
+    }
+}
+
+/// The rows of a patient with these pseudonyms; `owner` says under which of them an item lies.
+fn made<'o>(aliases: &[&str], facts: &Facts<Fact>, owner: impl Fn(&Key) -> &'o str) -> Vec<Row> {
+    let (known, ghosts) = steps::effective(facts);
+    let person = Person::of(&known);
+    let gathered = steps::gather(aliases, &known, ghosts);
+    let mut items: BTreeMap<Key, Item<'_>> = gathered
+        .items
+        .into_iter()
+        .map(|(key, steps)| {
+            let item = Item::run(key.0, &steps);
+            (key, item)
+        })
+        .filter(|(_, item)| item.exists())
+        .collect();
+    for ghost in gathered.ghosts {
+        items.entry(ghost.key).or_insert_with_key(|key| {
+            let step = steps::open(ghost.trigger);
+            let mut item = Item::run(key.0, &[step]);
+            item.end(Status::Cancelled, ghost.reason, ghost.at, ghost.by);
+            item
+        });
+    }
+    before_the_next_booking(&mut items);
+    for item in items.values_mut() {
+        bar(item, &person);
+    }
+    items.iter().map(|(key, item)| row(owner(key), key, item, &person)).collect()
 }
 
 /// Trouble with booking should be settled before the next booking, which is when something else is to be booked.

@@ -234,10 +234,14 @@ pub struct Steps<'a> {
 }
 
 /// Gathers the steps of every item, each item's in order.
-pub fn gather<'a>(patient: &str, known: &[Known<'a>], ghosts: Vec<Ghost<'a>>) -> Steps<'a> {
+pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>) -> Steps<'a> {
     let mut s = Steps { items: BTreeMap::new(), ghosts, ids: HashMap::new(), booked_for: HashMap::new() };
     s.open_all(known);
-    s.ids = s.items.keys().map(|k| (item_id(patient, k.0, &k.1).to_string(), k.clone())).collect();
+    // most patients have no event that names an item; ids are hashes, and worth sparing
+    if known.iter().any(|k| names_item(k.what)) {
+        let ids = |p| s.items.keys().map(move |k| (item_id(p, k.0, &k.1).to_string(), k.clone()));
+        s.ids = aliases.iter().flat_map(|p| ids(*p)).collect();
+    }
     for k in known {
         s.bookings(*k);
     }
@@ -255,6 +259,10 @@ pub fn gather<'a>(patient: &str, known: &[Known<'a>], ghosts: Vec<Ghost<'a>>) ->
         });
     }
     s
+}
+
+fn names_item(what: &What) -> bool {
+    matches!(what, What::ItemClosed { .. } | What::Contact(Contact { item: Some(_), .. }))
 }
 
 impl<'a> Steps<'a> {
