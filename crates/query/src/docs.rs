@@ -17,6 +17,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     for part in [
         crate::status::Doc::openapi(),
         crate::timeline::Doc::openapi(),
+        crate::follow_ups::Doc::openapi(),
         crate::card::Doc::openapi(),
         crate::mot::Doc::openapi(),
     ] {

@@ -13,6 +13,7 @@ use store::Engine;
 pub mod after;
 pub mod card;
 mod docs;
+pub mod follow_ups;
 pub mod mot;
 pub mod paging;
 pub mod problem;
@@ -57,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(status::routes())
         .merge(timeline::routes())
         .merge(card::routes())
+        .merge(follow_ups::routes())
         .merge(mot::routes())
         .with_state(app)
 }

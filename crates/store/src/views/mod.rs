@@ -1,5 +1,5 @@
 //! Queries of each view's tables, one file per view.
 
-pub mod mot;
 pub mod follow_ups;
+pub mod mot;
 pub mod timeline;

@@ -117,9 +117,7 @@ impl FollowUps {
         }
         let names: Vec<&str> = members.iter().map(|m| m.0.as_str()).collect();
         let present = names.first().copied().unwrap_or_default();
-        made(&names, &all, |key| {
-            owners.get(&(key.0.as_str().to_owned(), key.1.clone())).copied().unwrap_or(present)
-        })
+        made(&names, &all, |key| owners.get(&(key.0.as_str().to_owned(), key.1.clone())).copied().unwrap_or(present))
     }
 }
 

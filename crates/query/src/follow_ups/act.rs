@@ -1,0 +1,276 @@
+//! Attempts and completions: checked against the lease, then published.
+
+use super::requests::{Attempt, Complete, Done, Event as Shown};
+use super::{idempotency_key, unite};
+use crate::problem::Json;
+use crate::{App, Problem};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use domain::event::{
+    Actor, FollowUpCallAttempted, FollowUpCallCompleted, FollowUpItemClosed, Header, ItemClosure, Modality, Role,
+    Source,
+};
+use domain::views::follow_ups::item::ItemKind;
+use domain::{Event, EventId, Micros, PatientId};
+use serde::Serialize;
+use std::sync::Arc;
+use store::views::follow_ups::{ItemRow, leases};
+use uuid::Uuid;
+
+/// Namespace of the event ids that come from an `Idempotency-Key`.
+const REQUESTS: Uuid = Uuid::from_u128(0x3b0c_8c52_77f4_5f0a_9a64_51f2_7f0d_c2e9);
+
+/// 409 for a token that no longer holds.
+pub fn stale() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "stale-token", "Stale token", "the claim has run out or is somebody else's now")
+}
+
+/// 409 unless the item is open.
+pub fn must_be_open(row: &ItemRow) -> Result<(), Problem> {
+    if row.status == "open" {
+        return Ok(());
+    }
+    let detail = format!("the item is {}", row.status);
+    Err(Problem::new(StatusCode::CONFLICT, "not-open", "Not open", detail))
+}
+
+/// A request on its way: what it is about, who asks, when it counts as asked.
+struct Ask<'a> {
+    app: &'a App,
+    row: &'a ItemRow,
+    holder: &'a str,
+    token: i64,
+    key: Option<String>,
+    at: Micros,
+}
+
+/// How a request begins.
+enum Begun<'a> {
+    /// It was answered before.
+    Answered(Done),
+    /// It is to be carried out.
+    Go(Ask<'a>),
+}
+
+impl<'a> Ask<'a> {
+    /// Checks the lease, unless a retry of the same request had passed that before.
+    async fn begin<T: Serialize>(
+        app: &'a App,
+        row: &'a ItemRow,
+        (holder, token): (&'a str, i64),
+        key: Option<String>,
+        body: &T,
+    ) -> Result<Begun<'a>, Problem> {
+        let now = (app.now)();
+        let mut ask = Self { app, row, holder, token, key, at: now };
+        let (engine, id) = (app.engine(), &row.item_id);
+        let print = fingerprint(body);
+        if let Some(key) = &ask.key
+            && let Some(known) = leases::request(engine, id, key).await?
+        {
+            ask.at = Micros(known.at);
+            return match known.answer {
+                _ if known.fingerprint != print => Err(reused()),
+                Some(answer) => Ok(Begun::Answered(read(&answer)?)),
+                None => Ok(Begun::Go(ask)),
+            };
+        }
+        must_be_open(row)?;
+        leases::renew(engine, id, holder, token, now.0).await?.ok_or_else(stale)?;
+        if let Some(key) = &ask.key {
+            let known = leases::remember(engine, id, key, &print, now.0).await?;
+            if known.fingerprint != print {
+                return Err(reused());
+            }
+            ask.at = Micros(known.at);
+        }
+        Ok(Begun::Go(ask))
+    }
+
+    fn header(&self, nth: u8, channel: Option<&str>) -> Header {
+        let row = self.row;
+        let id = match &self.key {
+            Some(key) => Uuid::new_v5(&REQUESTS, format!("{}\u{1f}{key}\u{1f}{nth}", row.item_id).as_bytes()),
+            None => Uuid::now_v7(),
+        };
+        Header {
+            event_id: EventId(id),
+            // the second event of a request happened after the first
+            occurred_at: self.at.plus(i64::from(nth)),
+            zone: if row.zone.is_empty() { "UTC".into() } else { row.zone.clone() },
+            recorded_at: self.at.plus(i64::from(nth)),
+            source: Source {
+                system: "journeylog".into(),
+                facility: None,
+                message_id: None,
+                trigger: Some("follow_up_queue".into()),
+            },
+            actor: Some(Actor { id: Some(self.holder.to_owned()), role: Role::CallAgent }),
+            patient_id: Some(PatientId(row.patient_id.clone())),
+            // where no publisher named the journey, the references lead to it
+            journey_id: (row.journey_id != row.trigger_event_id).then(|| row.journey_id.clone()),
+            site: row.site.clone(),
+            department: row.department.clone(),
+            modality: channel.map(modality),
+            causation_id: Some(row.trigger_event_id.clone()),
+            correlation_id: None,
+            confidentiality: Vec::new(),
+        }
+    }
+
+    /// Publishes, and keeps the answer for a retry.
+    async fn publish(self, events: Vec<Event>, gives_back: bool) -> Result<Json<Done>, Problem> {
+        let mut shown = Vec::new();
+        for event in events {
+            let (event_id, kind) = (event.header().event_id.to_string(), event.kind().as_str().to_owned());
+            let published = self.app.publish.publish(event).await?;
+            shown.push(Shown { event_id, r#type: kind, position: published.position });
+        }
+        let Some(last) = shown.last().cloned() else { return Err(Problem::conflict("there is nothing to publish")) };
+        let done =
+            Done { item_id: self.row.item_id.clone(), event_id: last.event_id, position: last.position, events: shown };
+        let engine = self.app.engine();
+        if let Some(key) = &self.key {
+            let answer = serde_json::to_string(&done).unwrap_or_default();
+            leases::answer(engine, &self.row.item_id, key, &answer).await?;
+        }
+        if gives_back {
+            let now = (self.app.now)().0;
+            leases::release(engine, &self.row.item_id, self.holder, self.token, now).await?;
+        }
+        Ok(Json(done))
+    }
+}
+
+fn fingerprint<T: Serialize>(body: &T) -> String {
+    // the same for every version of this program, unlike a hash of the standard library
+    let json = serde_json::to_vec(body).unwrap_or_default();
+    Uuid::new_v5(&REQUESTS, &json).to_string()
+}
+
+fn reused() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "key-reused",
+        "Key reused",
+        "another request was made under this Idempotency-Key",
+    )
+}
+
+fn read(answer: &str) -> Result<Done, Problem> {
+    serde_json::from_str(answer).map_err(|_| store::StoreError::Data("a remembered answer can't be read".into()).into())
+}
+
+fn modality(channel: &str) -> Modality {
+    match channel {
+        "phone" | "robocall" => Modality::Phone,
+        "video" => Modality::Video,
+        "web" => Modality::Web,
+        "sms" | "email" | "kakao" | "message" | "chat" => Modality::Message,
+        "letter" | "post" => Modality::Post,
+        "desk" => Modality::InPerson,
+        _ => Modality::Other,
+    }
+}
+
+fn purpose(row: &ItemRow) -> Option<String> {
+    ItemKind::named(&row.kind).map(|k| k.purpose().as_str().to_owned())
+}
+
+/// Records an attempt to reach the patient, as the event FollowUpCallAttempted. It renews the claim.
+#[utoipa::path(post, path = "/v1/follow-ups/{id}/attempts", tag = "follow-ups",
+    params(("id" = String, Path, description = "Id of the item"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A retry with the same key publishes once")),
+    request_body = Attempt,
+    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The token is stale, the item is not open, or the key was used for another request")))]
+pub async fn attempts(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Attempt>,
+) -> Result<Json<Done>, Problem> {
+    let (outcome, callback_at) = body.check()?;
+    let key = idempotency_key(&headers)?;
+    let item = unite::one(app.engine(), &id).await?;
+    let row = &item.row;
+    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key, &body).await? {
+        Begun::Answered(done) => return Ok(Json(done)),
+        Begun::Go(ask) => ask,
+    };
+    let event = Event::FollowUpCallAttempted(FollowUpCallAttempted {
+        header: ask.header(0, Some(&body.channel)),
+        item_id: Some(row.item_id.clone()),
+        encounter_id: row.encounter_id.clone(),
+        channel: body.channel.clone(),
+        human: body.human,
+        outcome,
+        callback_at,
+        purpose: body.purpose.clone().or_else(|| purpose(row)),
+    });
+    ask.publish(vec![event], false).await
+}
+
+/// Completes: a call with its answers (FollowUpCallCompleted), a resolution (FollowUpItemClosed), or both.
+///
+/// Whether that closes the item is the view's to say: a complaint takes both, a post-visit item a human call with five
+/// answers. The claim is given back when it does.
+#[utoipa::path(post, path = "/v1/follow-ups/{id}/complete", tag = "follow-ups",
+    params(("id" = String, Path, description = "Id of the item"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A retry with the same key publishes once")),
+    request_body = Complete,
+    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The token is stale, the item is not open, or the key was used for another request")))]
+pub async fn complete(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Complete>,
+) -> Result<Json<Done>, Problem> {
+    let key = idempotency_key(&headers)?;
+    let item = unite::one(app.engine(), &id).await?;
+    let row = &item.row;
+    let checked = body.check(&row.kind)?;
+    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key, &body).await? {
+        Begun::Answered(done) => return Ok(Json(done)),
+        Begun::Go(ask) => ask,
+    };
+    let channel = body.channel.clone().unwrap_or_else(|| "phone".into());
+    let mut events = Vec::new();
+    if let Some(outcome) = checked.call {
+        events.push(Event::FollowUpCallCompleted(FollowUpCallCompleted {
+            header: ask.header(0, Some(&channel)),
+            item_id: Some(row.item_id.clone()),
+            encounter_id: row.encounter_id.clone(),
+            channel: Some(channel),
+            human: body.human.unwrap_or(true),
+            outcome,
+            answers: body.answers.clone().unwrap_or_default(),
+            duration_s: body.duration_s,
+            first_contact_resolution: body.first_contact_resolution,
+            purpose: purpose(row),
+        }));
+    }
+    if let Some(closure) = checked.closure {
+        events.push(Event::FollowUpItemClosed(FollowUpItemClosed {
+            header: ask.header(1, None),
+            item_id: row.item_id.clone(),
+            closure,
+            note: body.note.clone(),
+        }));
+    }
+    let gives_back = closes(row, checked.call.is_some(), checked.closure);
+    ask.publish(events, gives_back).await
+}
+
+/// Whether the item will be closed by this.
+fn closes(row: &ItemRow, call: bool, closure: Option<ItemClosure>) -> bool {
+    match (row.missing.as_deref(), closure) {
+        (_, None) => {
+            (row.kind == ItemKind::PostVisit.as_str() && call) || (row.missing.as_deref() == Some("call") && call)
+        }
+        (Some("resolution") | None, Some(_)) => true,
+        (Some(_), Some(ItemClosure::Resolved)) => call,
+        (Some(_), Some(_)) => true,
+    }
+}

@@ -1,0 +1,97 @@
+//! Items of merged pseudonyms, united when they are read.
+
+use crate::Problem;
+use domain::facts::Facts;
+use domain::views::follow_ups::FollowUps;
+use std::collections::{BTreeMap, BTreeSet};
+use store::views::follow_ups::{self as items, Filter, ItemRow};
+use store::views::timeline;
+use store::{Engine, Row, StoreError};
+
+/// An item, and the pseudonym under which its patient is known now.
+pub struct United {
+    pub row: ItemRow,
+    pub patient_id: String,
+}
+
+/// All items of one patient with several pseudonyms.
+struct Family {
+    patient_id: String,
+    rows: Vec<ItemRow>,
+}
+
+impl Family {
+    /// The items of whoever `patient` is now; `None` when no other pseudonym is involved.
+    async fn of(engine: &Engine, patient: &str) -> Result<Option<Self>, Problem> {
+        let identity = timeline::identity(engine, patient).await?;
+        if identity.members.len() < 2 {
+            return Ok(None);
+        }
+        let merged = identity.merged_from();
+        let names: Vec<&String> = std::iter::once(&identity.patient_id).chain(&merged).collect();
+        let mut states: BTreeMap<String, Vec<u8>> = items::states(engine, &names).await?.into_iter().collect();
+        let mut members = Vec::new();
+        for name in names {
+            let facts = match states.remove(name) {
+                Some(bytes) => Facts::from_bytes(&bytes)
+                    .map_err(|_| StoreError::Data("a patient's follow-up state can't be read".into()))?,
+                None => Facts::default(),
+            };
+            members.push((name.clone(), facts));
+        }
+        let rows = FollowUps.united(&members).into_iter().map(|r| ItemRow::from(&Row(r))).collect();
+        Ok(Some(Self { patient_id: identity.patient_id, rows }))
+    }
+
+    fn same(&self, row: &ItemRow) -> Option<ItemRow> {
+        self.rows.iter().find(|r| r.kind == row.kind && r.subject == row.subject).cloned()
+    }
+}
+
+fn alone(row: ItemRow) -> United {
+    United { patient_id: row.patient_id.clone(), row }
+}
+
+/// The item with this id, or the one that it was united with.
+pub async fn one(engine: &Engine, id: &str) -> Result<United, Problem> {
+    // Ids may be written in capitals; they are stored as in RFC 9562.
+    let id = id.parse::<domain::EventId>().map_err(|_| Problem::not_found("follow-up item"))?.to_string();
+    let row = items::find(engine, &id).await?.ok_or_else(|| Problem::not_found("follow-up item"))?;
+    let patient = BTreeSet::from([row.patient_id.clone()]);
+    if items::linked(engine, &patient).await?.is_empty() {
+        return Ok(alone(row));
+    }
+    Ok(match Family::of(engine, &row.patient_id).await? {
+        Some(f) => match f.same(&row) {
+            Some(united) => United { row: united, patient_id: f.patient_id },
+            None => alone(row),
+        },
+        None => alone(row),
+    })
+}
+
+/// A page of rows with those of merged pseudonyms united: of two that are the same item one is left out, and so is what no
+/// longer matches. The order stays that of the stored rows.
+pub async fn page(engine: &Engine, rows: Vec<ItemRow>, filter: &Filter, now: i64) -> Result<Vec<United>, Problem> {
+    let patients: BTreeSet<String> = rows.iter().map(|r| r.patient_id.clone()).collect();
+    let linked = items::linked(engine, &patients).await?;
+    let mut families = BTreeMap::new();
+    for patient in &linked {
+        families.insert(patient.clone(), Family::of(engine, patient).await?);
+    }
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(family) = families.get(&row.patient_id).and_then(Option::as_ref) else {
+            out.push(alone(row));
+            continue;
+        };
+        let Some(united) = family.same(&row) else { continue };
+        let overdue = united.status == "open" && united.due_at.is_some_and(|d| d < now);
+        let matches =
+            filter.status.as_ref().is_none_or(|s| *s == united.status) && filter.overdue.is_none_or(|o| o == overdue);
+        if united.item_id == row.item_id && matches {
+            out.push(United { row: united, patient_id: family.patient_id.clone() });
+        }
+    }
+    Ok(out)
+}
