@@ -3,6 +3,7 @@
 //! It knows bytes, not events. It must never interpret a value, and never say that something is appended before it is
 //! durable. [`open`] chooses the backend by the URL's scheme.
 
+mod kafka;
 mod murmur;
 mod options;
 mod sqlite;
@@ -151,7 +152,7 @@ pub trait Subscription: Send {
 pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Log>, LogError> {
     match options::parse(url)? {
         options::Target::Sqlite(file) => Ok(Arc::new(sqlite::SqliteLog::open(&file, options).await?)),
-        options::Target::Kafka(_) => Err(LogError::Configuration("kafka is not built yet".to_owned())),
+        options::Target::Kafka(topic) => Ok(Arc::new(kafka::KafkaLog::open(&topic, options).await?)),
     }
 }
 

@@ -1,20 +1,62 @@
-//! One suite, run against every backend: what a [`Log`] promises.
+//! One suite, run against every backend: what a [`Log`] promises. SQLite and librdkafka's mock cluster always;
+//! a real Kafka where `JOURNEYLOG_TEST_KAFKA=host:port` names one (tests/servers/kafka.sh), which CI must have.
 
 mod contract {
+    pub mod beds;
+    pub mod group;
     pub mod suite;
 }
 
-use contract::suite::{self, Bed};
+use contract::beds::{mock, real, sqlite};
+use contract::group;
+use contract::suite;
 use journeylog_eventlog::{Log, LogError, Options, open};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Each case on a log of its own.
+/// A case on a thread of its own: a mock cluster can't be moved.
+macro_rules! alone {
+    ($case:expr) => {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on($case);
+        })
+    };
+}
+
+/// Each case on a log of its own. On Kafka they run side by side in one test, since they mostly wait for the group.
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
         mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() { super::suite::$name(&super::sqlite().await).await; })+ }
+        kafka_cases!(mock_cases, kafka_cases, suite, $($name),+);
     };
+}
+
+macro_rules! kafka_cases {
+    ($mock:ident, $kafka:ident, $cases:ident, $($name:ident),+ $(,)?) => {
+        #[test]
+        fn $mock() {
+            all(vec![$((stringify!($name), alone!(async { $cases::$name(&mock().await.0).await })),)+]);
+        }
+
+        #[test]
+        fn $kafka() {
+            if contract::beds::brokers().is_none() {
+                return;
+            }
+            all(vec![$((stringify!($name), alone!(async {
+                if let Some(bed) = real().await { $cases::$name(&bed).await }
+            })),)+]);
+        }
+    };
+}
+
+/// Waits for all cases, then fails with the names of those that failed.
+fn all(cases: Vec<(&'static str, std::thread::JoinHandle<()>)>) {
+    let failed: Vec<_> = cases.into_iter().filter_map(|(name, case)| case.join().is_err().then_some(name)).collect();
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 cases!(
@@ -31,12 +73,6 @@ cases!(
     survives_a_reader_that_stops_waiting,
     refuses_other_partitions,
 );
-
-async fn sqlite() -> Bed {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}/log.db", folder.path().display());
-    Bed::new(url, Options::default(), Box::new(folder)).await
-}
 
 /// Two logs on one file stand for two processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,4 +116,81 @@ async fn other_files_are_not_logs() {
     std::fs::write(&path, "no database, though long enough to be one".repeat(200)).unwrap();
     let error = open(&format!("sqlite:{}", path.display()), &Options::default()).await.err().unwrap();
     assert!(matches!(error, LogError::Configuration(_)), "{error}");
+}
+
+// what only a group of several members can show
+kafka_cases!(
+    mock_groups,
+    kafka_groups,
+    group,
+    two_members_share_and_hand_over,
+    a_slow_reader_is_waited_for,
+    a_start_that_fails_is_asked_again,
+    a_member_that_vanishes_is_replaced,
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_stumbles_loses_nothing() {
+    let (bed, cluster) = mock().await;
+    let (start, _) = suite::from_zero(suite::PARTITIONS);
+    let mut reader = bed.log.subscribe("g", start).await.unwrap();
+    suite::assigned(&mut reader).await;
+    let transport = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT;
+    let moved = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    let full = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[transport, moved, full, transport]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[transport, moved, transport]);
+    let records = (0..50).map(|i| suite::record(&format!("k{i}"), "v")).collect();
+    for answer in bed.log.append(records).await {
+        answer.unwrap();
+    }
+    let records = suite::collect(&mut reader, 50, suite::PATIENCE).await;
+    suite::assert_gapless(&records);
+    reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_goes_and_comes_back_is_found_again() {
+    let (bed, cluster) = mock().await;
+    let (start, _) = suite::from_zero(suite::PARTITIONS);
+    let mut reader = bed.log.subscribe("g", start).await.unwrap();
+    suite::assigned(&mut reader).await;
+    cluster.broker_down(1).unwrap();
+    let log = bed.log.clone();
+    let append =
+        tokio::spawn(async move { log.append((0..50).map(|i| suite::record(&format!("k{i}"), "v")).collect()).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!append.is_finished(), "nothing may be answered while the broker is away");
+    cluster.broker_up(1).unwrap();
+    for answer in append.await.unwrap() {
+        answer.unwrap();
+    }
+    suite::assert_gapless(&suite::collect(&mut reader, 50, suite::PATIENCE).await);
+    reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_broker_is_a_clear_error() {
+    let options = Options { connect_timeout: Duration::from_secs(1), ..Options::default() };
+    let error = open("kafka://127.0.0.1:1/topic", &options).await.err().unwrap();
+    assert!(matches!(&error, LogError::Unavailable(why) if why.contains("127.0.0.1:1")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_properties_are_refused_without_their_value() {
+    let (bed, _cluster) = mock().await;
+    let mut options = bed.options.clone();
+    options.properties.insert("sasl.pasword".to_owned(), "geheim".to_owned());
+    let error = open(&bed.url, &options).await.err().unwrap();
+    let LogError::Configuration(why) = error else { panic!("{error}") };
+    assert!(why.contains("sasl.pasword") && !why.contains("geheim"), "{why}");
+}
+
+/// A topic with compaction would lose all but the last event of a patient.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compacted_topics_are_refused() {
+    if let Some(url) = contract::beds::compacted().await {
+        let error = open(&url, &Options::default()).await.err().unwrap();
+        assert!(matches!(&error, LogError::Configuration(why) if why.contains("compacted")), "{error}");
+    }
 }

@@ -1,0 +1,62 @@
+//! The log in a Kafka topic.
+
+mod admin;
+mod batch;
+mod client;
+mod poll;
+mod producer;
+mod reader;
+mod subscription;
+
+use crate::options::{KafkaTarget, Options};
+use crate::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
+use async_trait::async_trait;
+use client::Settings;
+use std::sync::Arc;
+
+/// A log in a topic.
+pub(crate) struct KafkaLog {
+    settings: Arc<Settings>,
+    partitions: u32,
+    producer: producer::Producer,
+    reader: Arc<reader::Reader>,
+}
+
+impl KafkaLog {
+    /// Connects, makes the topic where there is none, and checks it where there is one.
+    pub(crate) async fn open(target: &KafkaTarget, options: &Options) -> Result<Self, LogError> {
+        let settings = Arc::new(Settings::new(target, options));
+        let reader = Arc::new(reader::Reader::new(settings.clone())?);
+        let partitions = admin::ensure(&settings, &reader, target, options.connect_timeout).await?;
+        let producer = producer::Producer::new(settings.clone(), partitions);
+        Ok(Self { settings, partitions, producer, reader })
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<Position, LogError>> {
+        self.producer.append(records).await
+    }
+
+    async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError> {
+        self.reader.bounds(self.partitions).await
+    }
+
+    async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        if partition >= self.partitions || max == 0 {
+            return Ok(Vec::new());
+        }
+        self.reader.read(partition, from, max).await
+    }
+
+    async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
+        let subscription =
+            subscription::KafkaSubscription::join(&self.settings, group, start, self.reader.clone(), self.partitions)?;
+        Ok(Box::new(subscription))
+    }
+}

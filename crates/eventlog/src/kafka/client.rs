@@ -1,0 +1,262 @@
+//! Settings of librdkafka's clients, and what they tell us.
+
+use crate::LogError;
+use crate::options::{KafkaTarget, Options};
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The largest message for librdkafka: our records with room for their framing. Brokers take 1,048,588 by default.
+const MESSAGE_MAX_BYTES: &str = "1040000";
+
+/// Records waiting to be sent, at most.
+const SEND_QUEUE_RECORDS: &str = "200000";
+/// KiB waiting to be sent, at most.
+const SEND_QUEUE_KIB: &str = "65536";
+/// Milliseconds that a record waits for others to share its request.
+const LINGER_MS: &str = "1";
+/// Milliseconds until an append that nobody confirms is given up; longer than the restart of a broker.
+const SEND_TIMEOUT_MS: &str = "30000";
+
+/// KiB fetched ahead by a subscription, at most.
+const FETCH_QUEUE_KIB: &str = "4096";
+/// Records fetched ahead, after which fetching rests.
+const FETCH_QUEUE_RECORDS: &str = "20000";
+/// Bytes of one answer, all partitions together, as compressed on the broker.
+const FETCH_BYTES: &str = "1048576";
+/// Bytes of one partition in an answer, as compressed on the broker.
+const FETCH_PARTITION_BYTES: &str = "262144";
+/// Milliseconds after which a full queue is looked at again: librdkafka's second would stall a small queue.
+const FETCH_REST_MS: &str = "2";
+/// Milliseconds after which a silent member's partitions go to others.
+const SESSION_MS: &str = "10000";
+/// Milliseconds between heartbeats, by which a member also learns of a rebalance.
+const HEARTBEAT_MS: &str = "1000";
+/// Milliseconds that a reader may take without looking after its membership.
+const POLL_INTERVAL_MS: &str = "300000";
+
+/// What all clients of a log have in common.
+pub(super) struct Settings {
+    brokers: String,
+    pub(super) topic: String,
+    properties: BTreeMap<String, String>,
+    instance_id: Option<String>,
+    pub(super) health: Arc<Health>,
+}
+
+impl Settings {
+    pub(super) fn new(target: &KafkaTarget, options: &Options) -> Self {
+        Self {
+            brokers: target.brokers.clone(),
+            topic: target.topic.clone(),
+            properties: options.properties.clone(),
+            instance_id: options.instance_id.clone(),
+            health: Arc::new(Health {
+                brokers: target.brokers.clone(),
+                down: AtomicBool::new(false),
+                last: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Ours, then the operator's, then what correctness hangs on.
+    fn layered(&self, ours: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let common = [
+            ("bootstrap.servers", self.brokers.as_str()),
+            ("client.id", "journeylog"),
+            ("socket.nagle.disable", "true"),
+            ("socket.keepalive.enable", "true"),
+            ("reconnect.backoff.ms", "50"),
+            ("reconnect.backoff.max.ms", "1000"),
+            ("retry.backoff.ms", "50"),
+            ("message.max.bytes", MESSAGE_MAX_BYTES),
+            ("allow.auto.create.topics", "false"),
+            ("topic.metadata.propagation.max.ms", "10000"),
+            ("enable.metrics.push", "false"),
+        ];
+        let mut config = ClientConfig::new();
+        for (name, value) in common.iter().chain(ours) {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        for (name, value) in fixed {
+            config.set(*name, *value);
+        }
+        config
+    }
+
+    pub(super) fn producer(&self) -> ClientConfig {
+        self.layered(
+            &[
+                ("compression.type", "lz4"),
+                ("linger.ms", LINGER_MS),
+                ("queue.buffering.max.messages", SEND_QUEUE_RECORDS),
+                ("queue.buffering.max.kbytes", SEND_QUEUE_KIB),
+                ("message.timeout.ms", SEND_TIMEOUT_MS),
+            ],
+            &[("acks", "all"), ("enable.idempotence", "true")],
+        )
+    }
+
+    /// A client for questions and single reads, which joins no group.
+    pub(super) fn reader(&self) -> ClientConfig {
+        self.layered(
+            &[
+                ("queued.max.messages.kbytes", "1024"),
+                ("queued.min.messages", "1000"),
+                ("fetch.max.bytes", FETCH_BYTES),
+                ("max.partition.fetch.bytes", FETCH_BYTES),
+                ("fetch.queue.backoff.ms", FETCH_REST_MS),
+                ("fetch.wait.max.ms", "50"),
+            ],
+            &[
+                ("group.id", "journeylog-reader"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("enable.partition.eof", "true"),
+                ("auto.offset.reset", "error"),
+            ],
+        )
+    }
+
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.layered(
+            &[
+                ("queued.max.messages.kbytes", FETCH_QUEUE_KIB),
+                ("queued.min.messages", FETCH_QUEUE_RECORDS),
+                ("fetch.max.bytes", FETCH_BYTES),
+                ("max.partition.fetch.bytes", FETCH_PARTITION_BYTES),
+                ("fetch.queue.backoff.ms", FETCH_REST_MS),
+                ("fetch.error.backoff.ms", "50"),
+                ("fetch.min.bytes", "1"),
+                ("fetch.wait.max.ms", "100"),
+                ("session.timeout.ms", SESSION_MS),
+                ("heartbeat.interval.ms", HEARTBEAT_MS),
+                ("max.poll.interval.ms", POLL_INTERVAL_MS),
+            ],
+            &[
+                ("group.id", group),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("enable.partition.eof", "false"),
+                // where to begin is the reader's to say: an offset that is gone must never be skipped silently
+                ("auto.offset.reset", "error"),
+            ],
+        );
+        if let Some(id) = &self.instance_id {
+            config.set("group.instance.id", id);
+        }
+        config
+    }
+
+    /// The settings of a client without special needs.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.layered(&[], &[])
+    }
+}
+
+/// Whether the brokers answer; says so once when that changes, instead of with every attempt.
+pub(super) struct Health {
+    brokers: String,
+    down: AtomicBool,
+    last: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", error = %error, "{reason}");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            if !self.down.swap(true, Ordering::Relaxed) {
+                tracing::warn!(log.brokers = self.brokers, "the log's brokers are down, trying again");
+            }
+        } else {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+    }
+
+    /// Something came through.
+    pub(super) fn fine(&self) {
+        if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
+            tracing::info!(log.brokers = self.brokers, "the log's brokers are back");
+        }
+    }
+
+    /// The last thing that went wrong, for a message to the operator.
+    pub(super) fn last(&self) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map_or_else(String::new, |last| format!(" ({last})"))
+    }
+
+    /// An error that names the brokers.
+    pub(super) fn unreachable(&self, what: impl std::fmt::Display) -> LogError {
+        LogError::Unavailable(format!("kafka at {}: {what}{}", self.brokers, self.last()))
+    }
+}
+
+/// What a client without callbacks of its own reports to.
+pub(super) struct Context(pub(super) Arc<Health>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// librdkafka repeats itself: what matters of it comes as an error, so that its lines are for debugging.
+pub(super) fn log(level: RDKafkaLogLevel, fac: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", "{fac}: {message}");
+        }
+        _ => tracing::debug!(target: "librdkafka", "{fac}: {message}"),
+    }
+}
+
+/// Sorts librdkafka's errors.
+// by value, to be handed to `map_err`
+#[allow(clippy::needless_pass_by_value)]
+pub(super) fn failed(error: KafkaError) -> LogError {
+    use RDKafkaErrorCode as Code;
+    // the text of such an error holds the value, which may be a password
+    if let KafkaError::ClientConfig(_, _, name, _) = &error {
+        return LogError::Configuration(format!("kafka's property {name} is unknown, or its value is wrong"));
+    }
+    if let KafkaError::ClientCreation(why) = &error {
+        return LogError::Configuration(why.clone());
+    }
+    match error.rdkafka_error_code() {
+        Some(Code::QueueFull) => LogError::Busy("too many appends are waiting".to_owned()),
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord | Code::PolicyViolation) => {
+            LogError::Refused(error.to_string())
+        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::InvalidTopic
+            | Code::InvalidConfig
+            | Code::InvalidReplicationFactor
+            | Code::InvalidPartitions
+            | Code::UnknownPartition
+            | Code::FencedInstanceId
+            | Code::AutoOffsetReset
+            | Code::OffsetOutOfRange,
+        ) => LogError::Configuration(error.to_string()),
+        _ => LogError::Unavailable(error.to_string()),
+    }
+}

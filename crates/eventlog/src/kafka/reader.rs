@@ -1,0 +1,151 @@
+//! Questions about the topic, and single reads, without joining a group.
+
+use super::batch::Batch;
+use super::client::{Context, Settings, failed};
+use crate::{LogError, Record};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a question may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes after which a read ends early.
+const READ_BYTES: usize = 16 << 20;
+
+/// A consumer that joins no group.
+pub(super) struct Reader {
+    settings: Arc<Settings>,
+    consumer: BaseConsumer<Context>,
+    /// One read at a time: it assigns the consumer.
+    turn: Mutex<()>,
+}
+
+impl Reader {
+    pub(super) fn new(settings: Arc<Settings>) -> Result<Self, LogError> {
+        let context = Context(settings.health.clone());
+        let consumer = settings.reader().create_with_context(context).map_err(failed)?;
+        Ok(Self { settings, consumer, turn: Mutex::new(()) })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .map_err(|error| LogError::Unavailable(format!("a read of the log ended early: {error}")))?
+    }
+
+    /// Partitions of the topic; nothing where there is no topic.
+    pub(super) async fn partitions(self: &Arc<Self>, limit: Duration) -> Result<Option<u32>, LogError> {
+        self.blocking(move |this| this.ask_partitions(limit)).await
+    }
+
+    fn ask_partitions(&self, limit: Duration) -> Result<Option<u32>, LogError> {
+        let health = &self.settings.health;
+        let metadata = self.consumer.fetch_metadata(Some(&self.settings.topic), limit).map_err(|error| {
+            // errors of the connection wait in the queue: they say why
+            let _ = self.consumer.poll(Duration::ZERO);
+            match failed(error) {
+                LogError::Unavailable(why) => health.unreachable(why),
+                other => other,
+            }
+        })?;
+        let Some(topic) = metadata.topics().first() else { return Ok(None) };
+        if let Some(code) = topic.error().map(RDKafkaErrorCode::from) {
+            return match code {
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
+                RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
+                code => Err(failed(KafkaError::MetadataFetch(code))),
+            };
+        }
+        let partitions = u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX);
+        let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+        // a topic that was made just now has no leaders yet, and one without a leader has been there before
+        Ok((partitions > 0 && (led || limit.is_zero())).then_some(partitions))
+    }
+
+    /// First offset and offset after the last record of each partition.
+    pub(super) async fn bounds(self: &Arc<Self>, partitions: u32) -> Result<Vec<(u64, u64)>, LogError> {
+        self.blocking(move |this| {
+            let first = this.offsets(partitions, Offset::Beginning)?;
+            let end = this.offsets(partitions, Offset::End)?;
+            Ok(first.into_iter().zip(end).collect())
+        })
+        .await
+    }
+
+    /// `ListOffsets` for all partitions in one request per broker: its special times are librdkafka's special offsets.
+    fn offsets(&self, partitions: u32, which: Offset) -> Result<Vec<u64>, LogError> {
+        let mut list = TopicPartitionList::with_capacity(partitions as usize);
+        for partition in 0..partitions {
+            list.add_partition_offset(&self.settings.topic, number(partition), which).map_err(failed)?;
+        }
+        let answer = self.consumer.offsets_for_times(list, ASK_TIMEOUT).map_err(failed)?;
+        let mut offsets = vec![None; partitions as usize];
+        for element in answer.elements() {
+            element.error().map_err(failed)?;
+            let slot = usize::try_from(element.partition()).ok().and_then(|partition| offsets.get_mut(partition));
+            if let (Offset::Offset(offset), Some(slot)) = (element.offset(), slot) {
+                *slot = u64::try_from(offset).ok();
+            }
+        }
+        let missing = || LogError::Unavailable("a partition's offsets are unknown".to_owned());
+        offsets.into_iter().map(|offset| offset.ok_or_else(missing)).collect()
+    }
+
+    pub(super) async fn read(self: &Arc<Self>, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        self.blocking(move |this| {
+            let _turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let records = this.read_now(partition, from, max);
+            if let Err(error) = this.consumer.unassign() {
+                tracing::debug!(error = %error, "ending a read of the log failed");
+            }
+            records
+        })
+        .await
+    }
+
+    fn read_now(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        let topic = &self.settings.topic;
+        let (first, end) = self.consumer.fetch_watermarks(topic, number(partition), ASK_TIMEOUT).map_err(failed)?;
+        let from = i64::try_from(from).unwrap_or(i64::MAX).max(first);
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number(partition), Offset::Offset(from)).map_err(failed)?;
+        self.consumer.assign(&list).map_err(failed)?;
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let mut batch = Batch::default();
+        while batch.len() < max && batch.size() < READ_BYTES {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    batch.push(&message);
+                    if message.offset() + 1 >= end {
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(at))) if at == number(partition) => break,
+                Some(Err(error)) => match failed(error) {
+                    LogError::Configuration(why) => return Err(LogError::Configuration(why)),
+                    error => tracing::debug!(error = %error, "a read of the log has to wait"),
+                },
+                None => {}
+            }
+            if Instant::now() > deadline {
+                return Err(self.settings.health.unreachable("a read took too long"));
+            }
+        }
+        Ok(batch.take())
+    }
+}
+
+pub(super) fn number(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
