@@ -5,8 +5,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use domain::event::Kind;
+use domain::facts::Facts;
 use domain::table::Value as Column;
 use domain::views::EventRows as _;
+use domain::views::PatientFold as _;
+use domain::views::mot::{Fact, Mot, Standards};
 use domain::views::timeline::Timeline;
 use domain::{Event, EventId, Micros};
 use futures::future::BoxFuture;
@@ -32,6 +35,8 @@ pub struct Fixture {
     pub router: Router,
     store: Store,
     generation: Generation,
+    mot: Generation,
+    facts: std::sync::Mutex<std::collections::BTreeMap<String, Facts<Fact>>>,
     next: std::sync::Mutex<u64>,
     _dir: tempfile::TempDir,
 }
@@ -47,9 +52,17 @@ pub async fn fixture() -> Fixture {
     let spec = ViewSpec { name: "timeline", tables: Timeline::TABLES, state: false };
     let generation = store.ensure_view(spec).await.unwrap();
     store.start("timeline", generation.number, &[0]).await.unwrap();
-    let app =
-        App { store: store.engine().clone(), publish: Arc::new(Nowhere), now, after_limit: Duration::from_millis(50) };
-    Fixture { router: router(Arc::new(app)), store, generation, next: 0.into(), _dir: dir }
+    let mot = store.ensure_view(ViewSpec { name: "mot", tables: Mot::TABLES, state: true }).await.unwrap();
+    store.start("mot", mot.number, &[0]).await.unwrap();
+    let app = App {
+        store: store.engine().clone(),
+        publish: Arc::new(Nowhere),
+        now,
+        mot: Arc::new(Mot::new(Standards::shipped())),
+        after_limit: Duration::from_millis(50),
+    };
+    let facts = std::sync::Mutex::default();
+    Fixture { router: router(Arc::new(app)), store, generation, mot, facts, next: 0.into(), _dir: dir }
 }
 
 impl Fixture {
@@ -66,8 +79,35 @@ impl Fixture {
                 tx.insert_ignore(self.generation.target(table), &rows).await.unwrap();
             }
         }
+        assert_eq!(tx.advance("mot", self.mot.number, &[step]).await.unwrap().len(), 1);
+        let (rows, states) = self.fold(events);
+        for (table, rows) in rows.iter().enumerate() {
+            tx.upsert(self.mot.target(table), &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await.unwrap();
+        }
+        let states: Vec<&[Column]> = states.iter().map(Vec::as_slice).collect();
+        tx.upsert(self.mot.state().unwrap(), &states).await.unwrap();
         tx.commit().await.unwrap();
         *self.next.lock().unwrap() = next;
+    }
+
+    /// The rows and states of the view mot for all that was projected.
+    fn fold(&self, events: &[Event]) -> (Vec<Vec<Vec<Column>>>, Vec<Vec<Column>>) {
+        let mot = Mot::new(Standards::shipped());
+        let mut facts = self.facts.lock().unwrap();
+        for e in events {
+            if let Some(fact) = mot.fact(e) {
+                facts.entry(mot.key(e)).or_default().add(e.header().event_id, e.content_hash(), fact);
+            }
+        }
+        let mut rows = vec![Vec::new(); Mot::TABLES.len()];
+        let mut states = Vec::new();
+        for (key, f) in facts.iter() {
+            for (table, some) in rows.iter_mut().zip(mot.rows(key, f)) {
+                table.extend(some);
+            }
+            states.push(vec![key.as_str().into(), 0i64.into(), f.to_bytes().into()]);
+        }
+        (rows, states)
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {

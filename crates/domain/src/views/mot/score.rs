@@ -214,7 +214,8 @@ fn parts(measures: &[Measure], cells: &[Cell], observed: i128, answered: i128) -
 
 /// The answers by role and dimension (P1, P3); an answer off its scale counts nowhere.
 fn cells(events: &[Ev<'_>], touch: &Touch) -> Vec<Cell> {
-    let mut by: BTreeMap<(Option<Role>, Dimension), Vec<(usize, i64, &Answer)>> = BTreeMap::new();
+    type Answers<'a> = Vec<(usize, i64, &'a Answer)>;
+    let mut by: BTreeMap<(Option<Role>, Dimension), Answers<'_>> = BTreeMap::new();
     for &i in &touch.answers {
         if let What::Feedback(a @ Answer { score: Some(score), .. }) = &events[i].fact.what {
             by.entry((a.role, a.dimension)).or_default().push((i, i64::from(*score), a));
