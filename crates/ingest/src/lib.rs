@@ -4,11 +4,13 @@
 //! personal in a log line, and never import another role.
 
 pub mod http;
+pub mod import;
 pub mod ndjson;
 pub mod problem;
 pub mod publisher;
 
 pub use http::{Gateway, Limits, openapi, router};
+pub use import::{ImportError, ImportReport, Mapping, import};
 pub use ndjson::{NdjsonLimits, Progress, Refused, Summary, publish_ndjson};
 pub use problem::Problem;
 pub use publisher::{Accepted, Prepared, Publisher, Refusal, Settings};

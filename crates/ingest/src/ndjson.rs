@@ -82,7 +82,7 @@ impl Lines {
                     self.buffer.advance(1);
                     line
                 }
-                None if end && !(self.buffer.is_empty() && !self.skipping) => self.buffer.split().freeze(),
+                None if end && (self.skipping || !self.buffer.is_empty()) => self.buffer.split().freeze(),
                 None => {
                     self.searched = self.buffer.len();
                     if self.searched > longest {

@@ -110,50 +110,8 @@ fn payload(event: &Event, limits: &Limits, errors: &mut Vec<FieldError>) {
             scale(e.raw, e.scale_min, e.scale_max, errors);
             range("/workload_percent", e.workload_percent, 0, 1000, errors);
         }
-        Event::OptionsExplained(e) => {
-            if e.risk_percent.is_some_and(|p| !(0.0..=100.0).contains(&p)) {
-                errors.push(FieldError::new("/risk_percent", "must be from 0 to 100"));
-            }
-        }
-        Event::ChecklistCompleted(e) => {
-            range("/items_total", Some(e.items_total), 1, i32::MAX, errors);
-            range("/items_done", Some(e.items_done), 0, e.items_total.max(0), errors);
-        }
-        Event::QuestionnaireCompleted(e) => {
-            range("/asked_fields", e.asked_fields, 0, i32::MAX, errors);
-            range("/reused_fields", e.reused_fields, 0, i32::MAX, errors);
-        }
-        Event::WaitEstimated(e) => range("/wait_told_min", Some(e.wait_told_min), 0, 10_080, errors),
-        Event::ChargePosted(e) => currency(&e.currency, errors),
-        Event::ClaimAdjusted(e) => currency(&e.currency, errors),
-        Event::ClaimPaid(e) => currency(&e.currency, errors),
-        Event::ClaimSubmitted(e) => currency(&e.currency, errors),
-        Event::PaymentReceived(e) => currency(&e.currency, errors),
-        Event::ReceiptIssued(e) => currency(&e.currency, errors),
-        Event::ClaimResubmitted(e) => {
-            currency(&e.currency, errors);
-            range("/rework_no", Some(e.rework_no), 1, i32::MAX, errors);
-        }
-        Event::AppointmentBooked(e) => {
-            range("/duration_min", e.duration_min, 0, i32::MAX, errors);
-            range("/hold_s", e.hold_s, 0, i32::MAX, errors);
-            range("/capture_s", e.capture_s, 0, i32::MAX, errors);
-        }
-        Event::AppointmentRequested(e) => {
-            range("/hold_s", e.hold_s, 0, i32::MAX, errors);
-            range("/capture_s", e.capture_s, 0, i32::MAX, errors);
-        }
-        Event::AppointmentRescheduled(e) => {
-            range("/duration_min", e.duration_min, 0, i32::MAX, errors);
-            range("/hold_s", e.hold_s, 0, i32::MAX, errors);
-        }
-        Event::AppointmentModified(e) => range("/duration_min", e.duration_min, 0, i32::MAX, errors),
-        Event::BookingFrictionReported(e) => range("/hold_s", e.hold_s, 0, i32::MAX, errors),
-        Event::FollowUpCallCompleted(e) => {
-            range("/duration_s", e.duration_s, 0, i32::MAX, errors);
-            if e.answers.len() > 5 {
-                errors.push(FieldError::new("/answers", "has more than the five answers"));
-            }
+        Event::OptionsExplained(e) if e.risk_percent.is_some_and(|p| !(0.0..=100.0).contains(&p)) => {
+            errors.push(FieldError::new("/risk_percent", "must be from 0 to 100"));
         }
         Event::ConsentGiven(e) => {
             if let (Some(from), Some(until)) = (e.valid_from, e.valid_until)
@@ -166,6 +124,65 @@ fn payload(event: &Event, limits: &Limits, errors: &mut Vec<FieldError>) {
         Event::PatientsUnmerged(e) => pair(&e.surviving, &e.retired, limits, errors),
         Event::EventRetracted(e) => uuid("/target_event_id", &e.target_event_id, errors),
         Event::EventCorrected(e) => correction(event, &e.target_event_id, &e.replacement.0, errors),
+        _ => {}
+    }
+    money(event, errors);
+    counts(event, errors);
+}
+
+fn money(event: &Event, errors: &mut Vec<FieldError>) {
+    let code = match event {
+        Event::ChargePosted(e) => &e.currency,
+        Event::ClaimAdjusted(e) => &e.currency,
+        Event::ClaimPaid(e) => &e.currency,
+        Event::ClaimSubmitted(e) => &e.currency,
+        Event::ClaimResubmitted(e) => &e.currency,
+        Event::PaymentReceived(e) => &e.currency,
+        Event::ReceiptIssued(e) => &e.currency,
+        _ => return,
+    };
+    if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+        errors.push(FieldError::new("/currency", "must be an ISO 4217 code, such as KRW"));
+    }
+}
+
+/// Counts and durations, none of which is negative.
+fn counts(event: &Event, errors: &mut Vec<FieldError>) {
+    /// A week: nobody is told a longer wait.
+    const LONGEST_WAIT_MIN: i32 = 7 * 24 * 60;
+    let mut natural = |at: &str, value: Option<i32>| range(at, value, 0, i32::MAX, errors);
+    match event {
+        Event::ChecklistCompleted(e) => {
+            range("/items_total", Some(e.items_total), 1, i32::MAX, errors);
+            range("/items_done", Some(e.items_done), 0, e.items_total.max(0), errors);
+        }
+        Event::WaitEstimated(e) => range("/wait_told_min", Some(e.wait_told_min), 0, LONGEST_WAIT_MIN, errors),
+        Event::ClaimResubmitted(e) => range("/rework_no", Some(e.rework_no), 1, i32::MAX, errors),
+        Event::FollowUpCallCompleted(e) => {
+            natural("/duration_s", e.duration_s);
+            if e.answers.len() > 5 {
+                errors.push(FieldError::new("/answers", "has more than the five answers"));
+            }
+        }
+        Event::QuestionnaireCompleted(e) => {
+            natural("/asked_fields", e.asked_fields);
+            natural("/reused_fields", e.reused_fields);
+        }
+        Event::AppointmentBooked(e) => {
+            natural("/duration_min", e.duration_min);
+            natural("/hold_s", e.hold_s);
+            natural("/capture_s", e.capture_s);
+        }
+        Event::AppointmentRequested(e) => {
+            natural("/hold_s", e.hold_s);
+            natural("/capture_s", e.capture_s);
+        }
+        Event::AppointmentRescheduled(e) => {
+            natural("/duration_min", e.duration_min);
+            natural("/hold_s", e.hold_s);
+        }
+        Event::AppointmentModified(e) => natural("/duration_min", e.duration_min),
+        Event::BookingFrictionReported(e) => natural("/hold_s", e.hold_s),
         _ => {}
     }
 }
@@ -183,12 +200,6 @@ fn range(at: &str, value: Option<i32>, min: i32, max: i32, errors: &mut Vec<Fiel
         let reason =
             if max == i32::MAX { format!("must be {min} or more") } else { format!("must be from {min} to {max}") };
         errors.push(FieldError::new(at, reason));
-    }
-}
-
-fn currency(code: &str, errors: &mut Vec<FieldError>) {
-    if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
-        errors.push(FieldError::new("/currency", "must be an ISO 4217 code, such as KRW"));
     }
 }
 

@@ -79,7 +79,8 @@ fn record(schema: &Value, value: &Value, at: &str, named: &Named<'_>, is_event: 
         }
     }
     let record = schema["name"].as_str().unwrap_or("this record");
-    for key in given.keys().filter(|k| !(is_event && *k == "type") && !fields.iter().any(|f| name_of(f) == **k)) {
+    let known = |k: &str| (is_event && k == "type") || fields.iter().any(|f| f["name"] == k);
+    for key in given.keys().filter(|k| !known(k)) {
         errors.push(FieldError::new(format!("{at}/{}", escape(key)), format!("is not a field of {record}")));
     }
 }

@@ -25,8 +25,8 @@ pub(super) enum Claim {
 }
 
 enum State {
-    /// Boxed, as almost nobody ever waits.
-    Pending(Option<Box<Vec<oneshot::Sender<Position>>>>),
+    /// Being appended; almost nobody ever waits for it.
+    Pending(Vec<oneshot::Sender<Position>>),
     Done(Position),
 }
 
@@ -88,7 +88,7 @@ impl Window {
             Slot::Vacant(v) => {
                 shard.serial = shard.serial.wrapping_add(1);
                 let serial = shard.serial;
-                v.insert(Entry { hash, serial, state: State::Pending(None) });
+                v.insert(Entry { hash, serial, state: State::Pending(Vec::new()) });
                 shard.order.push_back((id.0.into_bytes(), serial));
                 shard.shrink(self.per_shard);
                 Claim::Mine
@@ -100,7 +100,7 @@ impl Window {
                     State::Done(_) => Claim::Conflict,
                     State::Pending(waiters) => {
                         let (tell, told) = oneshot::channel();
-                        waiters.get_or_insert_default().push(tell);
+                        waiters.push(tell);
                         Claim::Wait(told, same)
                     }
                 }
@@ -117,8 +117,8 @@ impl Window {
             return;
         };
         let Some(entry) = shard.entries.get_mut(id.0.as_bytes()) else { return };
-        if let State::Pending(Some(waiters)) = std::mem::replace(&mut entry.state, State::Done(position)) {
-            for tell in *waiters {
+        if let State::Pending(waiters) = std::mem::replace(&mut entry.state, State::Done(position)) {
+            for tell in waiters {
                 // A waiter that has gone needs no answer.
                 let _ = tell.send(position);
             }
