@@ -1,1 +1,198 @@
-fn main() {}
+//! The door: command line, configuration, telemetry, wiring, shutdown.
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use domain::views::View;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+mod commands;
+mod health;
+mod serve;
+mod settings;
+mod simulate;
+mod telemetry;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Patient journeys as events: publish touchpoints, project views, read them.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was refused or a check found problems.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Configuration file (TOML); see config.default.toml.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// Log: `sqlite:FILE` or `kafka://host:port/topic`.
+    #[arg(long, global = true)]
+    log: Option<String>,
+    /// View store: `sqlite:FILE` or `postgres://user@host/database`.
+    #[arg(long, global = true)]
+    store: Option<String>,
+    /// Address of the HTTP server.
+    #[arg(long, global = true)]
+    listen: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every role in one process.
+    All,
+    /// Run the gateway: POST /v1/events.
+    Ingest,
+    /// Run the projector of a view.
+    Project {
+        /// The view.
+        #[arg(required = true)]
+        view: Vec<ViewName>,
+    },
+    /// Run the read API.
+    Query,
+    /// Publish events from NDJSON, straight to the log.
+    Publish {
+        /// File, or - for standard input.
+        file: PathBuf,
+        /// One line of JSON per second and at the end, instead of a bar.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load old history from a CSV event log (docs/guides/import.md).
+    Import {
+        /// Mapping file.
+        #[arg(long)]
+        mapping: PathBuf,
+        /// Event log.
+        file: PathBuf,
+        /// Where to write the refused rows, one JSON object a line [default: standard error].
+        #[arg(long)]
+        refused: Option<PathBuf>,
+        /// One line of JSON per second and at the end, instead of a bar.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write believable journeys as NDJSON, the same for the same arguments (docs/simulator.md).
+    Simulate(simulate::Arguments),
+    /// Look at what a view could not take; shows no patient data.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLetters,
+    },
+    /// Check or extend the schema registry in schemas/.
+    Schemas {
+        #[command(subcommand)]
+        command: Schemas,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeadLetters {
+    /// List them, oldest first.
+    List {
+        /// Of one view only.
+        #[arg(long)]
+        view: Option<ViewName>,
+        /// Most to list.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Only those after this id.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one.
+    Show {
+        /// Its id.
+        id: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum Schemas {
+    /// Compare the tree with the lock; refuse what old readers or old data could not bear.
+    Check {
+        /// The registry.
+        #[arg(long, default_value = "schemas")]
+        dir: PathBuf,
+    },
+    /// Give the tree's new and changed schemas their ids, if the check passes.
+    Lock {
+        /// The registry.
+        #[arg(long, default_value = "schemas")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ViewName {
+    Timeline,
+    Mot,
+    FollowUps,
+}
+
+impl From<ViewName> for View {
+    fn from(v: ViewName) -> Self {
+        match v {
+            ViewName::Timeline => Self::Timeline,
+            ViewName::Mot => Self::Mot,
+            ViewName::FollowUps => Self::FollowUps,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("journeylog: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let mut settings = settings::load(arguments.config.as_deref(), std::env::vars())?;
+    if let Some(url) = arguments.log {
+        settings.log.url = url;
+    }
+    if let Some(url) = arguments.store {
+        settings.store.url = url;
+    }
+    if let Some(listen) = arguments.listen {
+        settings.listen = listen;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
+    let all = View::ALL.to_vec();
+    match arguments.command {
+        Command::All => runtime.block_on(serve::serve(&settings, "all", &serve::Roles { ingest: true, query: true, views: all })),
+        Command::Ingest => runtime.block_on(serve::serve(&settings, "ingest", &serve::Roles { ingest: true, query: false, views: vec![] })),
+        Command::Query => runtime.block_on(serve::serve(&settings, "query", &serve::Roles { ingest: false, query: true, views: vec![] })),
+        Command::Project { view } => {
+            let views = view.into_iter().map(Into::into).collect();
+            runtime.block_on(serve::serve(&settings, "project", &serve::Roles { ingest: false, query: false, views }))
+        }
+        Command::Publish { file, json } => runtime.block_on(commands::publish(&settings, &file, json)),
+        Command::Import { mapping, file, refused, json } => {
+            runtime.block_on(commands::import(&settings, &mapping, &file, refused.as_deref(), json))
+        }
+        Command::Simulate(options) => simulate::command(&options),
+        Command::DeadLetters { command } => runtime.block_on(async {
+            match command {
+                DeadLetters::List { view, limit, after, json } => {
+                    commands::dead_letters_list(&settings, view.map(Into::into), after, limit, json).await
+                }
+                DeadLetters::Show { id } => commands::dead_letters_show(&settings, id).await,
+            }
+        }),
+        Command::Schemas { command } => match command {
+            Schemas::Check { dir } => commands::schemas_check(&dir),
+            Schemas::Lock { dir } => commands::schemas_lock(&dir),
+        },
+    }
+}

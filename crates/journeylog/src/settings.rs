@@ -1,0 +1,139 @@
+//! Configuration: the compiled-in default, then a file, then `JOURNEYLOG_*`, then flags. Unknown keys are errors.
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The manual of every key.
+pub const DEFAULT: &str = include_str!("../../../config.default.toml");
+/// Variables of the test suites, which are no configuration.
+const TEST_PREFIX: &str = "JOURNEYLOG_TEST_";
+
+/// See `config.default.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub listen: String,
+    pub log: Log,
+    pub store: Store,
+    pub ingest: Ingest,
+    pub projector: Projector,
+    pub query: Query,
+    pub mot: Mot,
+    pub telemetry: Telemetry,
+    pub shutdown: Shutdown,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub url: String,
+    #[serde(default)]
+    pub properties: HashMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub max_body_bytes: usize,
+    pub max_line_bytes: usize,
+    pub max_batch_events: usize,
+    pub max_clock_skew_s: u32,
+    pub recent_events: usize,
+    pub max_in_flight: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projector {
+    pub workers: usize,
+    pub batch_records: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    pub after_limit_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mot {
+    pub standards_dir: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub filter: String,
+    pub format: LogFormat,
+    pub otlp_endpoint: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    pub drain_limit_s: u64,
+}
+
+/// Reads the settings.
+pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+    let env: config::Map<String, String> = env.filter(|(k, _)| !k.starts_with(TEST_PREFIX)).collect();
+    let mut builder =
+        config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
+        builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+    }
+    let env = config::Environment::with_prefix("JOURNEYLOG")
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true)
+        .source(Some(env));
+    builder
+        .add_source(env)
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .context("configuration (see config.default.toml)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn the_default_is_complete() {
+        let s = load(None, env(&[])).unwrap();
+        assert_eq!(s.listen, "127.0.0.1:8080");
+        assert_eq!(s.projector.batch_records, 5000);
+    }
+
+    #[test]
+    fn the_environment_wins_and_unknown_keys_are_errors() {
+        let s = load(None, env(&[("JOURNEYLOG_LISTEN", "127.0.0.1:9"), ("JOURNEYLOG_LOG__URL", "sqlite:x"), ("JOURNEYLOG_TEST_KAFKA", "x"), ("HOME", "x")])).unwrap();
+        assert_eq!((s.listen.as_str(), s.log.url.as_str()), ("127.0.0.1:9", "sqlite:x"));
+        assert!(load(None, env(&[("JOURNEYLOG_LISTNE", "127.0.0.1:9")])).is_err());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[projector]\nworkres = 3\n").unwrap();
+        let e = format!("{:#}", load(Some(file.path()), env(&[])).unwrap_err());
+        assert!(e.contains("workres"), "{e}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Logs, traces and metrics. Traces are off unless an OTLP end point is configured.
+
+use crate::settings::{LogFormat, Telemetry};
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Upper bounds of the latency histograms, seconds.
+const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Keeps the exporters alive; dropping it flushes them.
+pub struct Guard(Option<SdkTracerProvider>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(provider) = &self.0
+            && let Err(e) = provider.shutdown()
+        {
+            eprintln!("traces were not flushed: {e}");
+        }
+    }
+}
+
+/// Sets up logs and traces for the process.
+pub fn init(settings: &Telemetry, role: &'static str) -> anyhow::Result<Guard> {
+    let filter = EnvFilter::try_new(&settings.filter).context("telemetry.filter")?;
+    let provider = if settings.otlp_endpoint.is_empty() { None } else { Some(provider(&settings.otlp_endpoint, role)?) };
+    let traces = provider.as_ref().map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer("journeylog")));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(traces).with(lines).try_init().context("telemetry")?;
+    Ok(Guard(provider))
+}
+
+fn provider(endpoint: &str, role: &'static str) -> anyhow::Result<SdkTracerProvider> {
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_endpoint(endpoint)
+        .build()
+        .context("telemetry.otlp_endpoint")?;
+    let resource = Resource::builder().with_service_name(format!("journeylog-{role}")).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+/// Sets up metrics for the process; the handle renders them.
+pub fn metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("metrics")
+}
