@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# make test: installs what the tests need, starts a Kafka broker and PostgreSQL of its own, runs everything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests/servers/install.sh --with-python
+dir=$(mktemp -d)
+stop() {
+  tests/servers/kafka.sh stop "$dir/kafka" >/dev/null 2>&1 || true
+  tests/servers/postgres.sh stop "$dir/postgres" >/dev/null 2>&1 || true
+  rm -rf "$dir"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+eval "$(tests/servers/kafka.sh start "$dir/kafka")"
+eval "$(tests/servers/postgres.sh start "$dir/postgres")"
+export JOURNEYLOG_TEST_KAFKA JOURNEYLOG_TEST_POSTGRES
+export JOURNEYLOG_TEST_KAFKA_DIR=$dir/kafka JOURNEYLOG_TEST_POSTGRES_DIR=$dir/postgres
+cargo test --workspace --locked "$@"
+.cache/python/bin/python -m pytest -q tests/python
