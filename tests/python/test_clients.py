@@ -47,9 +47,8 @@ def server(tmp_path_factory):
 
 
 def schema(event):
-    entry = [e for e in LOCK["ids" if "ids" in LOCK else "schemas"] if e["event"] == event][-1]
-    text = entry["schema"]
-    return entry["id"], fastavro.parse_schema(json.loads(text) if isinstance(text, str) else text)
+    entry = [e for e in LOCK if e["event"] == event][-1]
+    return entry["id"], fastavro.parse_schema(entry["schema"])
 
 
 def frame(event, value):

@@ -1,0 +1,101 @@
+//! Exactly once, proven: projectors killed and moved, broker and database restarted, while publishing goes on. The views must
+//! equal the pure fold of the log. `ROUNDS` and `SEED` set how many rounds and which (make soak).
+
+mod support;
+
+use domain::views::View;
+use rand::{RngExt as _, SeedableRng as _};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{Backends, PATIENCE, Server, caught_up, fold};
+
+type Random = rand_chacha::ChaCha8Rng;
+const PROJECT: [&str; 4] = ["project", "timeline", "mot", "follow-ups"];
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_once_through_kills_moves_and_restarts() {
+    let (rounds, seed) = (number("ROUNDS", 2), number("SEED", 1));
+    for round in 0..rounds {
+        let Some(b) = Backends::services("faults").await else { return };
+        let begun = Instant::now();
+        let rows = one_round(&b, seed + round, round).await;
+        println!("round {} of {rounds}, seed {}: {rows} rows equal, {:.1} s", round + 1, seed + round, begun.elapsed().as_secs_f32());
+    }
+}
+
+/// Publishes a sample while things break, and counts the rows that equal the log's fold.
+async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
+    let mut random = Random::seed_from_u64(seed);
+    let gateway = b.start(&["ingest"]).await;
+    let sample = std::fs::read_to_string(b.sample(60, u32::try_from(seed % 1000).unwrap())).unwrap();
+    let publishing = tokio::spawn(publish(gateway.http.clone(), gateway.url("/v1/events"), sample, random.random()));
+    let mut projectors: Vec<Server> = vec![b.spawn(&PROJECT, &[])];
+    let mut broken = 0;
+    while !publishing.is_finished() || broken < 4 {
+        tokio::time::sleep(Duration::from_millis(random.random_range(100..1500))).await;
+        match random.random_range(0..10) {
+            // A second one takes over partitions, or one dies with whatever it had half done.
+            0..=3 if projectors.len() < 2 => projectors.push(b.spawn(&PROJECT, &[])),
+            8 if round % 2 == 0 => restart("JOURNEYLOG_TEST_KAFKA_DIR", "kafka.sh"),
+            9 => restart("JOURNEYLOG_TEST_POSTGRES_DIR", "postgres.sh"),
+            _ => {
+                let victim = random.random_range(0..projectors.len());
+                projectors.swap_remove(victim).kill();
+                if projectors.is_empty() {
+                    projectors.push(b.spawn(&PROJECT, &[]));
+                }
+            }
+        }
+        broken += 1;
+    }
+    publishing.await.unwrap();
+    // What gave up for good after its bounded retries is started again by whatever supervises it.
+    projectors.retain_mut(|p| p.child.try_wait().unwrap().is_none());
+    if projectors.is_empty() {
+        projectors.push(b.spawn(&PROJECT, &[]));
+    }
+    caught_up(b, &View::ALL).await;
+    let (engine, log) = (b.engine().await, b.open_log().await);
+    let mut rows = 0;
+    for view in View::ALL {
+        rows += fold::assert_equals_log(view, &engine, log.as_ref()).await;
+    }
+    let dead = engine.query("SELECT count(*) FROM dead_letters", &[]).await.unwrap();
+    assert_eq!(dead[0].int(0), 0, "nothing was wrong with the events");
+    rows
+}
+
+/// Posts the lines in chunks, each until every event of it is accepted: a source that resends what it is unsure of.
+async fn publish(http: reqwest::Client, url: String, lines: String, seed: u64) {
+    let mut random = Random::seed_from_u64(seed);
+    let lines: Vec<&str> = lines.lines().collect();
+    for chunk in lines.chunks(100) {
+        let begun = Instant::now();
+        loop {
+            let sent = http.post(&url).header("content-type", "application/x-ndjson").body(chunk.join("\n")).timeout(PATIENCE).send().await;
+            let text = match sent {
+                Ok(answer) if answer.status().is_success() => answer.text().await.unwrap_or_default(),
+                _ => String::new(),
+            };
+            if text.matches("\"position\"").count() == chunk.len() {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not accepted: {text:.300}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..200))).await;
+    }
+}
+
+/// Stops and starts a test server, same port and data.
+fn restart(dir: &str, script: &str) {
+    let Ok(dir) = std::env::var(dir) else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers").join(script);
+    let done = Command::new(script).args(["restart", &dir]).status().unwrap();
+    assert!(done.success());
+}
