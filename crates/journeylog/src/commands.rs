@@ -1,0 +1,213 @@
+//! Commands that do one thing and end.
+
+use crate::settings::Settings;
+use anyhow::{Context as _, bail};
+use codec::{compat, lock::Lock, tree::Tree};
+use domain::views::View;
+use eventlog::Log;
+use ingest::{NdjsonLimits, Progress, Publisher, Refused};
+use serde_json::json;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::Store;
+use tokio::io::AsyncRead;
+
+/// Done, but some input was refused, or a check found problems.
+const REFUSED: u8 = 3;
+/// How often plain and JSON progress is written.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Opens the configured log.
+pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
+    let options = eventlog::Options { properties: settings.log.properties.clone().into_iter().collect(), ..Default::default() };
+    eventlog::open(&settings.log.url, &options).await.context("log")
+}
+
+/// `journeylog publish`.
+pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let publisher = Arc::new(Publisher::new(open_log(settings).await?, ingest::Settings::default()));
+    let mut meter = Meter::new(json, size_of(file)?);
+    let reader: Box<dyn AsyncRead + Unpin + Send> = if file == Path::new("-") {
+        Box::new(tokio::io::stdin())
+    } else {
+        Box::new(tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?)
+    };
+    let reader = meter.bar.wrap_async_read(reader);
+    let limits = NdjsonLimits { line_bytes: settings.ingest.max_line_bytes, ..Default::default() };
+    let done = ingest::publish_ndjson(reader, publisher, limits, |counts, refused| meter.show(counts, refused)).await;
+    let summary = done.with_context(|| format!("publish {}: {}", file.display(), meter.last()))?;
+    Ok(meter.end(&summary.counts))
+}
+
+/// Size of a file, bytes; nothing for standard input.
+fn size_of(file: &Path) -> anyhow::Result<Option<u64>> {
+    if file == Path::new("-") {
+        return Ok(None);
+    }
+    let meta = std::fs::metadata(file).with_context(|| format!("open {}", file.display()))?;
+    Ok(Some(meta.len()))
+}
+
+/// Shows progress: a bar on a terminal, plain lines elsewhere, JSON lines on request. Refused lines go to standard error.
+struct Meter {
+    bar: indicatif::ProgressBar,
+    json: bool,
+    begun: Instant,
+    shown: Instant,
+    counts: Progress,
+}
+
+impl Meter {
+    fn new(json: bool, bytes: Option<u64>) -> Self {
+        let bar = match bytes {
+            _ if json || !std::io::stderr().is_terminal() => indicatif::ProgressBar::hidden(),
+            Some(bytes) => indicatif::ProgressBar::new(bytes),
+            None => indicatif::ProgressBar::new_spinner(),
+        };
+        bar.set_length(bytes.unwrap_or(0));
+        let style = indicatif::ProgressStyle::with_template("{bar:30} {percent}% {msg}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
+        Self { bar, json, begun: Instant::now(), shown: Instant::now(), counts: Progress::default() }
+    }
+
+    fn rate(&self) -> f64 {
+        self.counts.lines as f64 / self.begun.elapsed().as_secs_f64().max(0.001)
+    }
+
+    fn last(&self) -> String {
+        let c = &self.counts;
+        format!(
+            "{} events ({} new, {} duplicate, {} refused), {:.0}/s",
+            c.lines, c.accepted, c.duplicates, c.refused, self.rate()
+        )
+    }
+
+    fn show(&mut self, counts: &Progress, refused: &[Refused]) {
+        self.counts = *counts;
+        for r in refused {
+            self.bar.suspend(|| eprintln!("line {}: {}", r.line, r.reason));
+        }
+        self.bar.set_message(self.last());
+        if self.shown.elapsed() < PROGRESS_EVERY {
+            return;
+        }
+        self.shown = Instant::now();
+        if self.json {
+            self.line(false);
+        } else if !std::io::stderr().is_terminal() {
+            let percent = self.bar.position().saturating_mul(100) / self.bar.length().unwrap_or(0).max(1);
+            eprintln!("{percent}% {}, {:.0?} left", self.last(), self.bar.eta());
+        }
+    }
+
+    fn line(&self, done: bool) {
+        let c = &self.counts;
+        let line = json!({"rows": c.lines, "accepted": c.accepted, "duplicates": c.duplicates, "refused": c.refused,
+            "rate": self.rate().round(), "bytes": self.bar.position(), "total_bytes": self.bar.length(), "done": done});
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    fn end(mut self, counts: &Progress) -> ExitCode {
+        self.counts = *counts;
+        self.bar.finish_and_clear();
+        if self.json {
+            self.line(true);
+        } else {
+            eprintln!("{}", self.last());
+        }
+        if counts.refused > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+    }
+}
+
+/// `journeylog dead-letters list`.
+pub async fn dead_letters_list(
+    settings: &Settings,
+    view: Option<View>,
+    after: Option<&str>,
+    limit: usize,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let store = Store::connect(&settings.store.url, 1).await.context("store")?;
+    let letters = store.dead_letters(view.map(View::as_str), after, limit).await?;
+    let mut out = std::io::stdout().lock();
+    for l in &letters {
+        if json {
+            writeln!(out, "{}", letter(l))?;
+        } else {
+            let waits = if l.parked_behind { "waits" } else { "" };
+            writeln!(out, "{:40} {:24} {:12} {:5} {}", l.id, l.event_type.as_deref().unwrap_or("?"), l.key_hash, waits, l.reason)?;
+        }
+    }
+    if letters.len() == limit && let Some(last) = letters.last() {
+        eprintln!("more: --after {}", last.id);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn letter(l: &store::DeadLetter) -> serde_json::Value {
+    json!({"id": l.id, "view": l.view, "generation": l.generation, "position": format!("{}:{}", l.partition, l.offset),
+        "event_type": l.event_type, "code": l.code, "reason": l.reason, "waits_behind_another": l.parked_behind,
+        "key_hash": l.key_hash, "bytes": l.bytes, "appended_at": time(l.appended_ms), "dead_since": time(l.created_ms)})
+}
+
+fn time(ms: i64) -> String {
+    domain::Micros(ms.saturating_mul(1000)).to_string()
+}
+
+/// `journeylog dead-letters show`: everything but the patient's data.
+pub async fn dead_letters_show(settings: &Settings, id: &str) -> anyhow::Result<ExitCode> {
+    let store = Store::connect(&settings.store.url, 1).await.context("store")?;
+    let Some(full) = store.dead_letter(id).await? else { bail!("no dead letter {id}") };
+    let mut shown = letter(&full.letter);
+    // The frame says which schema was meant; the datum stays in the store.
+    let schema_id = full.value.get(1..5).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    shown["schema_id"] = json!(schema_id.filter(|_| full.value.first() == Some(&0)));
+    shown["headers"] = json!(full.headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    println!("{shown:#}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("{}/{name}", dir.display()));
+    let mut events = Vec::new();
+    for file in std::fs::read_dir(dir.join("events")).with_context(|| format!("{}/events", dir.display()))? {
+        let path = file?.path();
+        if path.extension().is_some_and(|e| e == "avsc") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            events.push((format!("events/{name}"), std::fs::read_to_string(&path)?));
+        }
+    }
+    let lock = if dir.join("lock.json").exists() { read("lock.json")? } else { String::new() };
+    Ok((Tree::parse(&read("header.avsc")?, &read("types.avsc")?, &events)?, Lock::parse(&lock)?))
+}
+
+/// `journeylog schemas check`.
+pub fn schemas_check(dir: &Path) -> anyhow::Result<ExitCode> {
+    let (tree, lock) = tree(dir)?;
+    let problems = compat::check(&tree, &lock);
+    for p in &problems {
+        println!("{p}");
+    }
+    eprintln!("{} schemas, {} released versions, {} problems", tree.events.len(), lock.entries.len(), problems.len());
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// `journeylog schemas lock`.
+pub fn schemas_lock(dir: &Path) -> anyhow::Result<ExitCode> {
+    let (tree, mut lock) = tree(dir)?;
+    let problems: Vec<_> = compat::check(&tree, &lock).into_iter().filter(|p| !p.is_unlocked()).collect();
+    for p in &problems {
+        println!("{p}");
+    }
+    if !problems.is_empty() {
+        return Ok(ExitCode::from(REFUSED));
+    }
+    let texts = tree.texts();
+    let changed = lock.update(texts.iter().map(|(n, t)| (n.as_str(), t.as_str())));
+    std::fs::write(dir.join("lock.json"), lock.to_text())?;
+    eprintln!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") });
+    Ok(ExitCode::SUCCESS)
+}
