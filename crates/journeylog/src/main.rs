@@ -12,6 +12,7 @@ mod serve;
 mod settings;
 mod simulate;
 mod telemetry;
+mod views;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -81,6 +82,8 @@ enum Command {
         #[command(subcommand)]
         command: DeadLetters,
     },
+    /// Print the API's description (OpenAPI 3.1).
+    Openapi,
     /// Check or extend the schema registry in schemas/.
     Schemas {
         #[command(subcommand)]
@@ -96,11 +99,11 @@ enum DeadLetters {
         #[arg(long)]
         view: Option<ViewName>,
         /// Most to list.
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        limit: u64,
         /// Only those after this id.
-        #[arg(long, default_value_t = 0)]
-        after: i64,
+        #[arg(long)]
+        after: Option<String>,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
@@ -108,7 +111,7 @@ enum DeadLetters {
     /// Show one.
     Show {
         /// Its id.
-        id: i64,
+        id: String,
     },
 }
 
@@ -185,11 +188,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::DeadLetters { command } => runtime.block_on(async {
             match command {
                 DeadLetters::List { view, limit, after, json } => {
-                    commands::dead_letters_list(&settings, view.map(Into::into), after, limit, json).await
+                    commands::dead_letters_list(&settings, view.map(Into::into), after.as_deref(), limit as usize, json).await
                 }
-                DeadLetters::Show { id } => commands::dead_letters_show(&settings, id).await,
+                DeadLetters::Show { id } => commands::dead_letters_show(&settings, &id).await,
             }
         }),
+        Command::Openapi => {
+            println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Schemas { command } => match command {
             Schemas::Check { dir } => commands::schemas_check(&dir),
             Schemas::Lock { dir } => commands::schemas_lock(&dir),

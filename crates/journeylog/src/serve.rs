@@ -7,9 +7,13 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use domain::views::View;
+use eventlog::Log;
+use futures::future::BoxFuture;
+use ingest::{Gateway, Prepared, Publisher};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +24,9 @@ pub struct Roles {
     pub views: Vec<View>,
 }
 
+/// Connections to the store for reading, besides those of the projectors' writers.
+const READ_CONNECTIONS: u32 = 8;
+
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
 
 /// Runs the roles until a signal, or until one of them ends.
@@ -29,7 +36,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let cancel = CancellationToken::new();
     let log = crate::commands::open_log(settings).await?;
     let store = match roles.query || !roles.views.is_empty() {
-        true => Some(open_store(settings).await?),
+        true => Some(open_store(settings, roles).await?),
         false => None,
     };
     let mut tasks = Tasks::new();
@@ -49,6 +56,95 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     listen(&mut tasks, settings, router, cancel.clone()).await?;
     tracing::info!(role = name, listen = %settings.listen, "started");
     supervise(tasks, cancel, Duration::from_secs(settings.shutdown.drain_limit_s)).await
+}
+
+/// Opens the store, with as many connections as these roles use at once.
+async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Store> {
+    let writers = u32::try_from(roles.views.len() * settings.projector.workers).unwrap_or(u32::MAX);
+    let readers = if roles.query { READ_CONNECTIONS } else { 2 };
+    Store::connect(&settings.store.url, writers.saturating_add(readers)).await.context("store")
+}
+
+/// The gateway and the read API, described in one document.
+async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Option<&Store>) -> anyhow::Result<Router> {
+    let window = ingest::Settings { window_events: settings.ingest.recent_events, traceparent: telemetry::traceparent };
+    let publisher = Arc::new(Publisher::new(log.clone(), window));
+    let mut router = Router::new();
+    if roles.ingest {
+        let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
+        tracing::info!(events = known, "recent events remembered");
+        router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
+    }
+    if let Some(store) = store.filter(|_| roles.query) {
+        for spec in crate::views::specs() {
+            store.ensure_view(spec).await.context("store")?;
+        }
+        router = router.merge(query::router(Arc::new(query::App {
+            store: store.clone(),
+            publish: Arc::new(Outbox { publisher, log: log.clone() }),
+            now: ingest::now,
+            mot: Arc::new(crate::views::mot(settings)?),
+            after_limit: Duration::from_millis(settings.query.after_limit_ms),
+        })));
+    }
+    Ok(router.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi())))
+}
+
+/// The description of the whole API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut doc = query::openapi();
+    doc.merge(ingest::openapi());
+    doc
+}
+
+fn limits(settings: &Settings) -> ingest::Limits {
+    let i = &settings.ingest;
+    let mut limits = ingest::Limits {
+        body_bytes: i.max_body_bytes,
+        array_events: i.max_batch_events,
+        in_flight_events: i.max_in_flight_events,
+        ..Default::default()
+    };
+    limits.ndjson.line_bytes = i.max_line_bytes;
+    limits.ndjson.event.skew = i64::from(i.max_clock_skew_s) * 1_000_000;
+    limits
+}
+
+/// The read API's way to the log: the same publisher as the gateway's.
+struct Outbox {
+    publisher: Arc<Publisher>,
+    log: Arc<dyn Log>,
+}
+
+impl query::Publish for Outbox {
+    fn publish(&self, event: domain::Event) -> BoxFuture<'_, Result<query::Published, query::Problem>> {
+        Box::pin(async move {
+            let prepared = Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
+                let mut p = query::Problem::bad_field("", "the event would not be valid");
+                p.errors = errors
+                    .into_iter()
+                    .map(|e| query::problem::FieldProblem { pointer: e.pointer, reason: e.reason })
+                    .collect();
+                p
+            })?;
+            match self.publisher.publish(&[prepared]).await.pop() {
+                Some(Ok(a)) => Ok(query::Published {
+                    position: format!("{}:{}", a.position.partition, a.position.offset),
+                    duplicate: a.duplicate,
+                }),
+                Some(Err(ingest::Refusal::Conflict)) => Err(query::Problem::conflict("another event was accepted under this id")),
+                Some(Err(e)) => Err(query::Problem::unavailable(&e)),
+                None => Err(query::Problem::conflict("nothing was published")),
+            }
+        })
+    }
+
+    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, query::Problem>> {
+        Box::pin(async move {
+            let bounds = self.log.bounds().await.map_err(|e| query::Problem::unavailable(&e))?;
+            Ok(bounds.into_iter().map(|b| b.1).collect())
+        })
+    }
 }
 
 async fn listen(tasks: &mut Tasks, settings: &Settings, router: Router, cancel: CancellationToken) -> anyhow::Result<()> {

@@ -47,7 +47,7 @@ pub struct Ingest {
     pub max_batch_events: usize,
     pub max_clock_skew_s: u32,
     pub recent_events: usize,
-    pub max_in_flight: usize,
+    pub max_in_flight_events: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
