@@ -7,6 +7,7 @@ use domain::views::View;
 use eventlog::Log;
 use ingest::{NdjsonLimits, Progress, Publisher, Refused};
 use serde_json::json;
+use journeylog::simulate::DEFAULT_UNTIL;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -209,5 +210,27 @@ pub fn schemas_lock(dir: &Path) -> anyhow::Result<ExitCode> {
     let changed = lock.update(texts.iter().map(|(n, t)| (n.as_str(), t.as_str())));
     std::fs::write(dir.join("lock.json"), lock.to_text())?;
     eprintln!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `journeylog simulate`.
+pub fn simulate(patients: u64, days: u32, seed: u64, until: Option<&str>, output: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let until = match until {
+        Some(t) => domain::Micros::parse(t).with_context(|| format!("--until {t}: not an RFC 3339 time with offset"))?,
+        None => DEFAULT_UNTIL,
+    };
+    let options = journeylog::simulate::Options { patients, days, seed, until };
+    let out: Box<dyn std::io::Write> = match output {
+        Some(path) => Box::new(std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?),
+        None => Box::new(std::io::stdout().lock()),
+    };
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, out);
+    let summary = match journeylog::simulate::run(&options, &mut out).and_then(|s| out.flush().map(|()| s)) {
+        Ok(summary) => summary,
+        // Whoever read the lines has enough, as `head` does.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(e) => return Err(e).context("simulate"),
+    };
+    eprintln!("{} events of {} patients, {} lines sent twice", summary.events, summary.patients, summary.resent);
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,6 @@ mod commands;
 mod health;
 mod serve;
 mod settings;
-mod simulate;
 mod telemetry;
 mod views;
 
@@ -76,7 +75,23 @@ enum Command {
         json: bool,
     },
     /// Write believable journeys as NDJSON, the same for the same arguments (docs/simulator.md).
-    Simulate(simulate::Arguments),
+    Simulate {
+        /// How many patients, besides the demonstration patients.
+        #[arg(long, default_value_t = 100)]
+        patients: u64,
+        /// Length of the window, days.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        /// Seed of all draws.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// End of the window, RFC 3339 [default: 2026-11-01T00:00:00Z].
+        #[arg(long)]
+        until: Option<String>,
+        /// File [default: standard output].
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
     /// Look at what a view could not take; shows no patient data.
     DeadLetters {
         #[command(subcommand)]
@@ -184,7 +199,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Import { mapping, file, refused, json } => {
             runtime.block_on(commands::import(&settings, &mapping, &file, refused.as_deref(), json))
         }
-        Command::Simulate(options) => simulate::command(&options),
+        Command::Simulate { patients, days, seed, until, output } => {
+            commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
+        }
         Command::DeadLetters { command } => runtime.block_on(async {
             match command {
                 DeadLetters::List { view, limit, after, json } => {

@@ -61,7 +61,7 @@ pub async fn patient_fold<V: PatientFold>(view: &V, log: &dyn eventlog::Log) -> 
 pub async fn expected(view: View, log: &dyn eventlog::Log) -> Tables {
     match view {
         View::Timeline => timeline(log).await,
-        View::Mot => patient_fold(&Mot::default(), log).await,
+        View::Mot => patient_fold(&Mot::new(domain::views::mot::Standards::shipped()), log).await,
         View::FollowUps => patient_fold(&FollowUps, log).await,
     }
 }
