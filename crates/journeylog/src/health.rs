@@ -43,11 +43,12 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) 
 
 async fn metrics(State(health): State<Arc<Health>>) -> String {
     if let (Some(store), Ok(Ok(bounds))) = (&health.store, tokio::time::timeout(PATIENCE, health.log.bounds()).await) {
-        for view in &health.views {
-            let Ok(next) = store.positions(*view).await else { continue };
+        let here = |v: &store::ViewStatus| health.views.iter().any(|h| h.as_str() == v.view);
+        for view in store.view_status().await.unwrap_or_default().into_iter().filter(here) {
             for (p, (first, end)) in (0u32..).zip(&bounds) {
-                let lag = end.saturating_sub(next.get(&p).copied().unwrap_or(0).max(*first));
-                metrics::gauge!("journeylog_view_lag_events", "view" => view.as_str(), "partition" => p.to_string())
+                let next = view.partitions.iter().find(|c| c.partition == p).map_or(0, |c| c.next_offset);
+                let lag = end.saturating_sub(next.max(*first));
+                metrics::gauge!("journeylog_view_lag_events", "view" => view.view.clone(), "partition" => p.to_string())
                     .set(lag as f64);
             }
         }

@@ -10,6 +10,7 @@ use domain::views::View;
 use eventlog::Log;
 use futures::future::BoxFuture;
 use ingest::{Gateway, Prepared, Publisher};
+use projector::Options;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,16 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     }
     for view in &roles.views {
         let store = store.clone().context("a projector needs a store")?;
-        project(&mut tasks, *view, settings, log.clone(), store, cancel.clone())?;
+        let options = Options {
+            group: format!("journeylog-{}", view.as_str()),
+            workers: settings.projector.workers,
+            batch: settings.projector.batch_records,
+            link: telemetry::link(&settings.telemetry),
+            ..Default::default()
+        };
+        let run = crate::views::project(*view, crate::views::mot(settings)?, log.clone(), store, options, cancel.clone());
+        let name = view.as_str();
+        tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
     let health = Health { log, store, views: roles.views.clone(), metrics: handle };
     router = router.merge(health::routes(Arc::new(health)));

@@ -4,6 +4,7 @@ use crate::settings::{LogFormat, Telemetry};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
+use std::collections::HashMap;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -64,4 +65,17 @@ pub fn traceparent() -> Option<String> {
     let context = tracing::Span::current().context();
     let span = context.span().span_context().clone();
     span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
+}
+
+/// How a batch's span is linked to the spans that published its events; nothing while traces are off.
+pub fn link(settings: &Telemetry) -> Option<fn(&tracing::Span, &str)> {
+    fn link(span: &tracing::Span, traceparent: &str) {
+        use opentelemetry::propagation::TextMapPropagator as _;
+        use opentelemetry::trace::TraceContextExt as _;
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+        let context = TraceContextPropagator::new().extract(&carrier);
+        span.add_link(context.span().span_context().clone());
+    }
+    if settings.otlp_endpoint.is_empty() { None } else { Some(link) }
 }

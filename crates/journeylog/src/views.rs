@@ -4,7 +4,11 @@ use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::mot::{Mot, Standards};
 use domain::views::{EventRows as _, PatientFold as _, View, follow_ups::FollowUps, timeline::Timeline};
-use store::ViewSpec;
+use eventlog::Log;
+use projector::{Folded, Options, ProjectorError, Rows};
+use std::sync::Arc;
+use store::{Store, ViewSpec};
+use tokio_util::sync::CancellationToken;
 
 /// What the store keeps of each view.
 pub fn specs() -> [ViewSpec; 3] {
@@ -16,6 +20,23 @@ pub fn specs() -> [ViewSpec; 3] {
         };
         ViewSpec { name: view.as_str(), tables, state }
     })
+}
+
+/// Runs the projector of a view until it is cancelled.
+pub async fn project(
+    view: View,
+    mot: Mot,
+    log: Arc<dyn Log>,
+    store: Store,
+    options: Options,
+    cancel: CancellationToken,
+) -> Result<(), ProjectorError> {
+    let name = view.as_str();
+    match view {
+        View::Timeline => projector::run(Rows(name, Timeline), log, store, options, cancel).await,
+        View::Mot => projector::run(Folded(name, mot), log, store, options, cancel).await,
+        View::FollowUps => projector::run(Folded(name, FollowUps), log, store, options, cancel).await,
+    }
 }
 
 /// Scoring by the configured standards.

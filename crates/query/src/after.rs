@@ -51,7 +51,7 @@ impl App {
     async fn positions(&self, view: View) -> Result<BTreeMap<u32, u64>, Problem> {
         let sql = "SELECT c.partition, c.next_offset FROM checkpoints c JOIN generations g \
                    ON g.view = c.view AND g.generation = c.generation WHERE g.active = 1 AND c.view = $1";
-        let rows = self.store.query(sql, &[view.as_str().into()]).await?;
+        let rows = self.store.engine().query(sql, &[view.as_str().into()]).await?;
         Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, u64::try_from(r.int(1)).ok()?))).collect())
     }
 

@@ -8,7 +8,7 @@ use domain::{Event, Micros};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Engine;
+use store::Store;
 
 pub mod after;
 pub mod card;
@@ -27,6 +27,9 @@ pub use problem::Problem;
 pub trait Publish: Send + Sync {
     /// Publishes, and answers once the event is durable with its position (`partition:offset`).
     fn publish(&self, event: Event) -> BoxFuture<'_, Result<Published, Problem>>;
+
+    /// The offset after the log's last event, of each partition; views lag behind these.
+    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>>;
 }
 
 /// Where a published event lies.
@@ -41,7 +44,7 @@ pub struct Published {
 /// What the handlers share.
 pub struct App {
     /// The views.
-    pub store: Engine,
+    pub store: Store,
     /// The way to the log.
     pub publish: Arc<dyn Publish>,
     /// The clock. Handlers pass its answer to the pure functions that need one.

@@ -102,8 +102,8 @@ impl Loaded {
     /// Finds out who the patient is and how much is stored, without reading the events yet. `asked` is what the ETag holds
     /// for: path and parameters.
     pub(crate) async fn begin(app: &App, patient: &str, asked: &str) -> Result<Self, Problem> {
-        let related = rows::related(&app.store, patient).await?;
-        let print = rows::fingerprint(&app.store, &related).await?;
+        let related = rows::related(app.store.engine(), patient).await?;
+        let print = rows::fingerprint(app.store.engine(), &related).await?;
         if print.is_empty() {
             return Err(Problem::not_found("patient"));
         }
@@ -115,7 +115,7 @@ impl Loaded {
     /// Reads the events and puts the timeline of `patient` together.
     pub(crate) async fn assemble(&self, app: &App, patient: &str, as_of: Option<Micros>) -> Result<Assembled, Problem> {
         let mut stored = Vec::new();
-        for row in rows::entries(&app.store, &self.related).await? {
+        for row in rows::entries(app.store.engine(), &self.related).await? {
             let event = domain::views::timeline::assemble::read(&row.event)
                 .ok_or_else(|| store::StoreError::Data("an event on the timeline can't be read".into()))?;
             stored.push(Stored { filed_under: row.patient_id, partition: row.partition, offset: row.offset, event });
@@ -240,10 +240,10 @@ pub async fn journey(
 async fn holder(app: &App, id: &str) -> Result<String, Problem> {
     // Event ids may be written in capitals; they are stored as in RFC 9562.
     let id = id.parse::<domain::EventId>().map_or_else(|_| id.to_owned(), |e| e.to_string());
-    let mut patients = rows::holders(&app.store, &id).await?;
+    let mut patients = rows::holders(app.store.engine(), &id).await?;
     let first = patients.pop_first().ok_or_else(|| Problem::not_found("journey"))?;
     if !patients.is_empty() {
-        let same = rows::identity(&app.store, &first).await?.members;
+        let same = rows::identity(app.store.engine(), &first).await?.members;
         if !patients.is_subset(&same) {
             return Err(Problem::conflict("several patients have a journey of this name; say which with patient_id"));
         }
