@@ -129,7 +129,7 @@ pub enum Delivery {
 
 /// A member of a group of readers.
 #[async_trait]
-pub trait Subscription: Send {
+pub trait Subscription: Send + Sync {
     /// Waits for the next delivery, of at most `max` records. Cancel-safe.
     async fn next(&mut self, max: usize) -> Result<Delivery, LogError>;
 

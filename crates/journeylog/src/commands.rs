@@ -2,12 +2,12 @@
 
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
-use codec::{compat, lock::Lock, tree::Tree};
+use codec::{check, lock::Lock, tree::Tree};
 use domain::views::View;
 use eventlog::Log;
 use ingest::{NdjsonLimits, Progress, Publisher, Refused};
-use serde_json::json;
 use journeylog::simulate::DEFAULT_UNTIL;
+use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +23,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the configured log.
 pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
-    let options = eventlog::Options { properties: settings.log.properties.clone().into_iter().collect(), ..Default::default() };
+    let options =
+        eventlog::Options { properties: settings.log.properties.clone().into_iter().collect(), ..Default::default() };
     eventlog::open(&settings.log.url, &options).await.context("log")
 }
 
@@ -41,6 +42,11 @@ pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Re
     let done = ingest::publish_ndjson(reader, publisher, limits, |counts, refused| meter.show(counts, refused)).await;
     let summary = done.with_context(|| format!("publish {}: {}", file.display(), meter.last()))?;
     Ok(meter.end(&summary.counts))
+}
+
+/// `journeylog import`.
+pub async fn import(_: &Settings, _: &Path, _: &Path, _: Option<&Path>, _: bool) -> anyhow::Result<ExitCode> {
+    bail!("import has not landed yet")
 }
 
 /// Size of a file, bytes; nothing for standard input.
@@ -82,7 +88,11 @@ impl Meter {
         let c = &self.counts;
         format!(
             "{} events ({} new, {} duplicate, {} refused), {:.0}/s",
-            c.lines, c.accepted, c.duplicates, c.refused, self.rate()
+            c.lines,
+            c.accepted,
+            c.duplicates,
+            c.refused,
+            self.rate()
         )
     }
 
@@ -139,10 +149,20 @@ pub async fn dead_letters_list(
             writeln!(out, "{}", letter(l))?;
         } else {
             let waits = if l.parked_behind { "waits" } else { "" };
-            writeln!(out, "{:40} {:24} {:12} {:5} {}", l.id, l.event_type.as_deref().unwrap_or("?"), l.key_hash, waits, l.reason)?;
+            writeln!(
+                out,
+                "{:40} {:24} {:12} {:5} {}",
+                l.id,
+                l.event_type.as_deref().unwrap_or("?"),
+                l.key_hash,
+                waits,
+                l.reason
+            )?;
         }
     }
-    if letters.len() == limit && let Some(last) = letters.last() {
+    if letters.len() == limit
+        && let Some(last) = letters.last()
+    {
         eprintln!("more: --after {}", last.id);
     }
     Ok(ExitCode::SUCCESS)
@@ -172,7 +192,8 @@ pub async fn dead_letters_show(settings: &Settings, id: &str) -> anyhow::Result<
 }
 
 fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("{}/{name}", dir.display()));
+    let read =
+        |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("{}/{name}", dir.display()));
     let mut events = Vec::new();
     for file in std::fs::read_dir(dir.join("events")).with_context(|| format!("{}/events", dir.display()))? {
         let path = file?.path();
@@ -188,35 +209,43 @@ fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
 /// `journeylog schemas check`.
 pub fn schemas_check(dir: &Path) -> anyhow::Result<ExitCode> {
     let (tree, lock) = tree(dir)?;
-    let problems = compat::check(&tree, &lock);
-    for p in &problems {
+    let problems = check::check(&tree, &lock);
+    eprintln!("{} schemas, {} released versions, {} problems", tree.events.len(), lock.entries.len(), problems.len());
+    Ok(list(&problems))
+}
+
+/// Lists problems, one a line.
+fn list(problems: &[check::Problem]) -> ExitCode {
+    for p in problems {
         println!("{p}");
     }
-    eprintln!("{} schemas, {} released versions, {} problems", tree.events.len(), lock.entries.len(), problems.len());
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }
 
 /// `journeylog schemas lock`.
 pub fn schemas_lock(dir: &Path) -> anyhow::Result<ExitCode> {
-    let (tree, mut lock) = tree(dir)?;
-    let problems: Vec<_> = compat::check(&tree, &lock).into_iter().filter(|p| !p.is_unlocked()).collect();
-    for p in &problems {
-        println!("{p}");
-    }
-    if !problems.is_empty() {
-        return Ok(ExitCode::from(REFUSED));
-    }
-    let texts = tree.texts();
-    let changed = lock.update(texts.iter().map(|(n, t)| (n.as_str(), t.as_str())));
+    let (tree, lock) = tree(dir)?;
+    let (lock, changed) = match check::update(&tree, &lock) {
+        Ok(done) => done,
+        Err(problems) => return Ok(list(&problems)),
+    };
     std::fs::write(dir.join("lock.json"), lock.to_text())?;
     eprintln!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") });
     Ok(ExitCode::SUCCESS)
 }
 
 /// `journeylog simulate`.
-pub fn simulate(patients: u64, days: u32, seed: u64, until: Option<&str>, output: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub fn simulate(
+    patients: u64,
+    days: u32,
+    seed: u64,
+    until: Option<&str>,
+    output: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let until = match until {
-        Some(t) => domain::Micros::parse(t).with_context(|| format!("--until {t}: not an RFC 3339 time with offset"))?,
+        Some(t) => {
+            domain::Micros::parse(t).with_context(|| format!("--until {t}: not an RFC 3339 time with offset"))?
+        }
         None => DEFAULT_UNTIL,
     };
     let options = journeylog::simulate::Options { patients, days, seed, until };

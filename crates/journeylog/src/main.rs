@@ -188,9 +188,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
     let all = View::ALL.to_vec();
     match arguments.command {
-        Command::All => runtime.block_on(serve::serve(&settings, "all", &serve::Roles { ingest: true, query: true, views: all })),
-        Command::Ingest => runtime.block_on(serve::serve(&settings, "ingest", &serve::Roles { ingest: true, query: false, views: vec![] })),
-        Command::Query => runtime.block_on(serve::serve(&settings, "query", &serve::Roles { ingest: false, query: true, views: vec![] })),
+        Command::All => {
+            runtime.block_on(serve::serve(&settings, "all", &serve::Roles { ingest: true, query: true, views: all }))
+        }
+        Command::Ingest => runtime.block_on(serve::serve(
+            &settings,
+            "ingest",
+            &serve::Roles { ingest: true, query: false, views: vec![] },
+        )),
+        Command::Query => runtime.block_on(serve::serve(
+            &settings,
+            "query",
+            &serve::Roles { ingest: false, query: true, views: vec![] },
+        )),
         Command::Project { view } => {
             let views = view.into_iter().map(Into::into).collect();
             runtime.block_on(serve::serve(&settings, "project", &serve::Roles { ingest: false, query: false, views }))
@@ -205,7 +215,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::DeadLetters { command } => runtime.block_on(async {
             match command {
                 DeadLetters::List { view, limit, after, json } => {
-                    commands::dead_letters_list(&settings, view.map(Into::into), after.as_deref(), limit as usize, json).await
+                    commands::dead_letters_list(&settings, view.map(Into::into), after.as_deref(), limit as usize, json)
+                        .await
                 }
                 DeadLetters::Show { id } => commands::dead_letters_show(&settings, &id).await,
             }

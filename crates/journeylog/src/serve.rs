@@ -54,7 +54,8 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
             link: telemetry::link(&settings.telemetry),
             ..Default::default()
         };
-        let run = crate::views::project(*view, crate::views::mot(settings)?, log.clone(), store, options, cancel.clone());
+        let run =
+            crate::views::project(*view, crate::views::mot(settings)?, log.clone(), store, options, cancel.clone());
         let name = view.as_str();
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
@@ -116,7 +117,7 @@ fn limits(settings: &Settings) -> ingest::Limits {
         ..Default::default()
     };
     limits.ndjson.line_bytes = i.max_line_bytes;
-    limits.ndjson.event.skew = i64::from(i.max_clock_skew_s) * 1_000_000;
+    limits.ndjson.event.clock_skew = i64::from(i.max_clock_skew_s) * 1_000_000;
     limits
 }
 
@@ -129,20 +130,23 @@ struct Outbox {
 impl query::Publish for Outbox {
     fn publish(&self, event: domain::Event) -> BoxFuture<'_, Result<query::Published, query::Problem>> {
         Box::pin(async move {
-            let prepared = Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
-                let mut p = query::Problem::bad_field("", "the event would not be valid");
-                p.errors = errors
-                    .into_iter()
-                    .map(|e| query::problem::FieldProblem { pointer: e.pointer, reason: e.reason })
-                    .collect();
-                p
-            })?;
+            let prepared =
+                Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
+                    let mut p = query::Problem::bad_field("", "the event would not be valid");
+                    p.errors = errors
+                        .into_iter()
+                        .map(|e| query::problem::FieldProblem { pointer: e.pointer, reason: e.reason })
+                        .collect();
+                    p
+                })?;
             match self.publisher.publish(&[prepared]).await.pop() {
                 Some(Ok(a)) => Ok(query::Published {
                     position: format!("{}:{}", a.position.partition, a.position.offset),
                     duplicate: a.duplicate,
                 }),
-                Some(Err(ingest::Refusal::Conflict)) => Err(query::Problem::conflict("another event was accepted under this id")),
+                Some(Err(ingest::Refusal::Conflict)) => {
+                    Err(query::Problem::conflict("another event was accepted under this id"))
+                }
                 Some(Err(e)) => Err(query::Problem::unavailable(&e)),
                 None => Err(query::Problem::conflict("nothing was published")),
             }
@@ -157,8 +161,14 @@ impl query::Publish for Outbox {
     }
 }
 
-async fn listen(tasks: &mut Tasks, settings: &Settings, router: Router, cancel: CancellationToken) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(&settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
+async fn listen(
+    tasks: &mut Tasks,
+    settings: &Settings,
+    router: Router,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener =
+        tokio::net::TcpListener::bind(&settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
     let listener = listener.tap_io(|io| {
         let _ = io.set_nodelay(true);
     });

@@ -93,8 +93,7 @@ pub struct Shutdown {
 /// Reads the settings.
 pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
     let env: config::Map<String, String> = env.filter(|(k, _)| !k.starts_with(TEST_PREFIX)).collect();
-    let mut builder =
-        config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
+    let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
         builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
@@ -128,7 +127,16 @@ mod tests {
 
     #[test]
     fn the_environment_wins_and_unknown_keys_are_errors() {
-        let s = load(None, env(&[("JOURNEYLOG_LISTEN", "127.0.0.1:9"), ("JOURNEYLOG_LOG__URL", "sqlite:x"), ("JOURNEYLOG_TEST_KAFKA", "x"), ("HOME", "x")])).unwrap();
+        let s = load(
+            None,
+            env(&[
+                ("JOURNEYLOG_LISTEN", "127.0.0.1:9"),
+                ("JOURNEYLOG_LOG__URL", "sqlite:x"),
+                ("JOURNEYLOG_TEST_KAFKA", "x"),
+                ("HOME", "x"),
+            ]),
+        )
+        .unwrap();
         assert_eq!((s.listen.as_str(), s.log.url.as_str()), ("127.0.0.1:9", "sqlite:x"));
         assert!(load(None, env(&[("JOURNEYLOG_LISTNE", "127.0.0.1:9")])).is_err());
         let file = tempfile::NamedTempFile::new().unwrap();

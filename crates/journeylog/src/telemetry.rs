@@ -4,9 +4,9 @@ use crate::settings::{LogFormat, Telemetry};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
-use std::collections::HashMap;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use std::collections::HashMap;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Upper bounds of the latency histograms, seconds.
@@ -28,7 +28,8 @@ impl Drop for Guard {
 /// Sets up logs and traces for the process.
 pub fn init(settings: &Telemetry, role: &'static str) -> anyhow::Result<Guard> {
     let filter = EnvFilter::try_new(&settings.filter).context("telemetry.filter")?;
-    let provider = if settings.otlp_endpoint.is_empty() { None } else { Some(provider(&settings.otlp_endpoint, role)?) };
+    let provider =
+        if settings.otlp_endpoint.is_empty() { None } else { Some(provider(&settings.otlp_endpoint, role)?) };
     let traces = provider.as_ref().map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer("journeylog")));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.format {

@@ -18,7 +18,10 @@ const KNOWN_TO: &[(&str, &[&str])] =
 
 #[test]
 fn the_arrows_hold() {
-    let out = Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).output().unwrap();
+    let out = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .output()
+        .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let ours = |name: &str| name.strip_prefix("journeylog-").unwrap_or(name).to_owned();
     let mut depends: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -35,7 +38,8 @@ fn the_arrows_hold() {
     }
     assert_eq!(depends.len(), ALLOWED.len(), "a crate without a rule");
     for (library, knowing) in KNOWN_TO {
-        let wrong: Vec<_> = depends.iter().filter(|(k, d)| d.contains(*library) && !knowing.contains(&k.as_str())).collect();
+        let wrong: Vec<_> =
+            depends.iter().filter(|(k, d)| d.contains(*library) && !knowing.contains(&k.as_str())).collect();
         assert!(wrong.is_empty(), "{library} is known to {knowing:?} alone");
     }
 }

@@ -12,11 +12,21 @@ async fn a_touchpoint_is_seen_on_a_timeline_in_a_score_and_in_a_queue() {
     let server = b.start(&["all"]).await;
     let p = "p-00000000000000aa";
     let visit = json!([
-        event("AppointmentBooked", p, "2026-03-02T00:00:00Z", json!({"appointment_id": "A-1", "starts_at": "2026-03-09T01:00:00Z", "hold_s": 30})),
+        event(
+            "AppointmentBooked",
+            p,
+            "2026-03-02T00:00:00Z",
+            json!({"appointment_id": "A-1", "starts_at": "2026-03-09T01:00:00Z", "hold_s": 30})
+        ),
         event("PatientCheckedIn", p, "2026-03-09T00:55:00Z", json!({"appointment_id": "A-1", "encounter_id": "E-1"})),
         event("WaitEstimated", p, "2026-03-09T00:56:00Z", json!({"encounter_id": "E-1", "wait_told_min": 10})),
         event("ConsultStarted", p, "2026-03-09T01:20:00Z", json!({"encounter_id": "E-1", "appointment_id": "A-1"})),
-        event("PatientQuestionAsked", p, "2026-03-09T01:25:00Z", json!({"question_id": "Q-1", "encounter_id": "E-1", "topic": "risk"})),
+        event(
+            "PatientQuestionAsked",
+            p,
+            "2026-03-09T01:25:00Z",
+            json!({"question_id": "Q-1", "encounter_id": "E-1", "topic": "risk"})
+        ),
         event("ConsultEnded", p, "2026-03-09T01:40:00Z", json!({"encounter_id": "E-1"})),
     ]);
     let (status, answer) = server.post("/v1/events", &visit).await;
@@ -81,7 +91,8 @@ async fn a_nurse_works_an_item_off() {
 async fn the_same_event_is_answered_the_same_and_another_under_its_id_refused() {
     let b = Backends::embedded();
     let server = b.start(&["all"]).await;
-    let mut e = event("PatientCheckedIn", "p-00000000000000ac", "2026-03-09T01:40:00Z", json!({"appointment_id": "A-1"}));
+    let mut e =
+        event("PatientCheckedIn", "p-00000000000000ac", "2026-03-09T01:40:00Z", json!({"appointment_id": "A-1"}));
     let (first, a) = server.post("/v1/events", &e).await;
     let (second, again) = server.post("/v1/events", &e).await;
     assert_eq!((first, second), (201, 200));
@@ -95,11 +106,17 @@ async fn the_same_event_is_answered_the_same_and_another_under_its_id_refused() 
 async fn what_is_wrong_is_named_field_by_field() {
     let b = Backends::embedded();
     let server = b.start(&["all"]).await;
-    let mut e = event("WaitEstimated", "p-00000000000000ad", "2026-03-09T01:40:00Z", json!({"wait_told_min": "ten", "colour": 1}));
+    let mut e = event(
+        "WaitEstimated",
+        "p-00000000000000ad",
+        "2026-03-09T01:40:00Z",
+        json!({"wait_told_min": "ten", "colour": 1}),
+    );
     e["header"]["occurred_at"] = json!("yesterday");
     let (status, problem) = server.post("/v1/events", &e).await;
     assert!((400..500).contains(&status));
-    let mut pointers: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    let mut pointers: Vec<&str> =
+        problem["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     pointers.sort_unstable();
     assert_eq!(pointers, ["/colour", "/header/occurred_at", "/wait_told_min"], "{problem}");
 
@@ -107,9 +124,11 @@ async fn what_is_wrong_is_named_field_by_field() {
     assert_eq!(status, 413);
     let (status, _) = server.post_raw("/v1/events", "application/json", vec![0xff, 0xfe, b'{']).await;
     assert_eq!(status, 400);
-    let (status, _) = server.post("/v1/events", &event("PatientTeleported", "p-1", "2026-03-09T01:40:00Z", json!({}))).await;
+    let (status, _) =
+        server.post("/v1/events", &event("PatientTeleported", "p-1", "2026-03-09T01:40:00Z", json!({}))).await;
     assert!((400..500).contains(&status));
-    let (status, _) = server.post("/v1/events", &event("PatientCheckedIn", "p-1", "2046-03-09T01:40:00Z", json!({}))).await;
+    let (status, _) =
+        server.post("/v1/events", &event("PatientCheckedIn", "p-1", "2046-03-09T01:40:00Z", json!({}))).await;
     assert!((400..500).contains(&status));
     assert!(!server.logged().contains("p-00000000000000ad"), "patient ids stay out of the log");
 }
@@ -122,10 +141,20 @@ async fn ndjson_of_any_length_with_one_bad_line_loses_nothing() {
     let body: String = (0..lines)
         .map(|i| match i == lines / 2 {
             true => "{\"type\":\"PatientCheckedIn\",\"header\":{\n".to_owned(),
-            false => format!("{}\n", event("PatientCheckedIn", &format!("p-{:016x}", i % 500), "2026-03-09T01:40:00Z", json!({}))),
+            false => format!(
+                "{}\n",
+                event("PatientCheckedIn", &format!("p-{:016x}", i % 500), "2026-03-09T01:40:00Z", json!({}))
+            ),
         })
         .collect();
-    let r = server.http.post(server.url("/v1/events")).header("content-type", "application/x-ndjson").body(body).send().await.unwrap();
+    let r = server
+        .http
+        .post(server.url("/v1/events"))
+        .header("content-type", "application/x-ndjson")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
     let text = r.text().await.unwrap();
     let results: Vec<Json> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let accepted = results.iter().filter(|r| r["position"].is_string()).count();
@@ -141,7 +170,8 @@ async fn a_poison_record_parks_one_patient_and_nobody_else() {
     let server = b.start(&["all"]).await;
     let (poisoned, other) = ("p-00000000000000b1", "p-00000000000000b2");
     let log = b.open_log().await;
-    let poison = eventlog::NewRecord { key: poisoned.into(), value: b"\0\0\0\0\x07nonsense".as_slice().into(), headers: vec![] };
+    let poison =
+        eventlog::NewRecord { key: poisoned.into(), value: b"\0\0\0\0\x07nonsense".as_slice().into(), headers: vec![] };
     log.append(vec![poison]).await.remove(0).unwrap();
     for p in [poisoned, other] {
         let e = event("PatientCheckedIn", p, "2026-03-09T01:40:00Z", json!({"appointment_id": "A-1"}));
@@ -211,10 +241,22 @@ async fn the_api_describes_itself() {
     let (status, doc) = server.get("/openapi.json").await;
     assert_eq!(status, 200);
     assert!(doc["openapi"].as_str().unwrap().starts_with("3.1"));
-    for path in ["/v1/events", "/v1/patients/{id}/timeline", "/v1/patients/{id}/journeys", "/v1/patients/{id}/card",
-        "/v1/journeys/{id}", "/v1/journeys/{id}/mot", "/v1/mot/aggregates", "/v1/mot/alerts", "/v1/follow-ups",
-        "/v1/follow-ups/{id}/claim", "/v1/follow-ups/{id}/release", "/v1/follow-ups/{id}/attempts",
-        "/v1/follow-ups/{id}/complete", "/v1/status"] {
+    for path in [
+        "/v1/events",
+        "/v1/patients/{id}/timeline",
+        "/v1/patients/{id}/journeys",
+        "/v1/patients/{id}/card",
+        "/v1/journeys/{id}",
+        "/v1/journeys/{id}/mot",
+        "/v1/mot/aggregates",
+        "/v1/mot/alerts",
+        "/v1/follow-ups",
+        "/v1/follow-ups/{id}/claim",
+        "/v1/follow-ups/{id}/release",
+        "/v1/follow-ups/{id}/attempts",
+        "/v1/follow-ups/{id}/complete",
+        "/v1/status",
+    ] {
         assert!(doc["paths"].get(path).is_some(), "{path} is not described");
     }
     let page = server.http.get(server.url("/docs/")).send().await.unwrap();

@@ -24,7 +24,12 @@ async fn exactly_once_through_kills_moves_and_restarts() {
         let Some(b) = Backends::services("faults").await else { return };
         let begun = Instant::now();
         let rows = one_round(&b, seed + round, round).await;
-        println!("round {} of {rounds}, seed {}: {rows} rows equal, {:.1} s", round + 1, seed + round, begun.elapsed().as_secs_f32());
+        println!(
+            "round {} of {rounds}, seed {}: {rows} rows equal, {:.1} s",
+            round + 1,
+            seed + round,
+            begun.elapsed().as_secs_f32()
+        );
     }
 }
 
@@ -77,7 +82,13 @@ async fn publish(http: reqwest::Client, url: String, lines: String, seed: u64) {
     for chunk in lines.chunks(100) {
         let begun = Instant::now();
         loop {
-            let sent = http.post(&url).header("content-type", "application/x-ndjson").body(chunk.join("\n")).timeout(PATIENCE).send().await;
+            let sent = http
+                .post(&url)
+                .header("content-type", "application/x-ndjson")
+                .body(chunk.join("\n"))
+                .timeout(PATIENCE)
+                .send()
+                .await;
             let text = match sent {
                 Ok(answer) if answer.status().is_success() => answer.text().await.unwrap_or_default(),
                 _ => String::new(),

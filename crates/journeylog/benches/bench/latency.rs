@@ -28,7 +28,9 @@ pub async fn run(bench: &Bench) {
     ] {
         let mut roles = Vec::new();
         let commands: &[&[&str]] = match name.starts_with("Kafka") {
-            true => &[&["ingest"], &["query"], &["project", "timeline"], &["project", "mot"], &["project", "follow-ups"]],
+            true => {
+                &[&["ingest"], &["query"], &["project", "timeline"], &["project", "mot"], &["project", "follow-ups"]]
+            }
             false => &[&["all"]],
         };
         for c in commands {
@@ -41,7 +43,12 @@ pub async fn run(bench: &Bench) {
         load.abort();
         took.sort_unstable();
         let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-        println!("{name}: publish to readable at {RATE} events/s: p50 {:.1} ms, p99 {:.1} ms ({} probes)", at(0.5), at(0.99), took.len());
+        println!(
+            "{name}: publish to readable at {RATE} events/s: p50 {:.1} ms, p99 {:.1} ms ({} probes)",
+            at(0.5),
+            at(0.99),
+            took.len()
+        );
         for (role, c) in roles.iter().zip(commands) {
             row(&format!("  {}, peak memory", c.join(" ")), role.peak_mib(), "MiB", None);
         }

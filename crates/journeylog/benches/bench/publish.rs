@@ -26,7 +26,8 @@ pub async fn run(bench: &Bench) {
     let lines = events(600_000);
     println!("{} events, {} bytes on average", lines.len(), lines.iter().map(Vec::len).sum::<usize>() / lines.len());
     let single: Arc<Vec<Vec<u8>>> = Arc::new(lines.clone());
-    let batches: Arc<Vec<Vec<u8>>> = Arc::new(lines.chunks(BATCH).map(|c| [b"[", c.join(&b","[..]).as_slice(), b"]"].concat()).collect());
+    let batches: Arc<Vec<Vec<u8>>> =
+        Arc::new(lines.chunks(BATCH).map(|c| [b"[", c.join(&b","[..]).as_slice(), b"]"].concat()).collect());
 
     let echo = Process::echo().await;
     let bare = http::load(&echo.listen, "/", SINGLE, bench.seconds, single.clone()).await;
@@ -52,8 +53,14 @@ pub async fn run(bench: &Bench) {
         // A fresh topic and process: the batched load sends the same events again.
         let log = log.replace("publish", "publish-batched");
         let gateway = Process::journeylog(bench, &log, &store, &["ingest"]).await;
-        let many = http::load(&gateway.listen, "/v1/events", BATCHED, bench.seconds, batches.clone()).await * BATCH as f64;
-        row(&format!("{name}: 100 events per POST, 8 connections"), many, "events/s", Some(("bare producer", producer)));
+        let many =
+            http::load(&gateway.listen, "/v1/events", BATCHED, bench.seconds, batches.clone()).await * BATCH as f64;
+        row(
+            &format!("{name}: 100 events per POST, 8 connections"),
+            many,
+            "events/s",
+            Some(("bare producer", producer)),
+        );
         row(&format!("{name}: gateway, peak memory"), gateway.peak_mib(), "MiB", None);
     }
 }
@@ -66,7 +73,12 @@ fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 /// Records a second of a producer that does nothing else.
-async fn produce(bench: &Bench, topic: &str, frames: &[(String, Vec<u8>)], settings: &[(&'static str, &'static str)]) -> f64 {
+async fn produce(
+    bench: &Bench,
+    topic: &str,
+    frames: &[(String, Vec<u8>)],
+    settings: &[(&'static str, &'static str)],
+) -> f64 {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", &bench.kafka);
     let admin: rdkafka::admin::AdminClient<_> = config.create().unwrap();

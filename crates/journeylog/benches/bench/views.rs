@@ -21,7 +21,10 @@ pub async fn run(bench: &Bench) {
     let sqlite = format!("sqlite:{}?partitions=4", bench.dir.path().join("views-log.db").display());
     for (name, log) in [("Kafka -> PostgreSQL", kafka), ("SQLite -> SQLite", sqlite)] {
         let begun = Instant::now();
-        let done = std::process::Command::new(crate::process::BINARY).args(["--log", &log, "publish", file.to_str().unwrap()]).output().unwrap();
+        let done = std::process::Command::new(crate::process::BINARY)
+            .args(["--log", &log, "publish", file.to_str().unwrap()])
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         row(&format!("{name}: journeylog publish"), rate(lines.len(), begun), "events/s", None);
         for view in View::ALL {
@@ -35,7 +38,8 @@ pub async fn database(bench: &Bench, name: &str) -> String {
     let admin = store::Engine::connect(&bench.postgres, 1).await.unwrap();
     admin.execute(&format!("DROP DATABASE IF EXISTS {name}"), &[]).await.unwrap();
     admin.execute(&format!("CREATE DATABASE {name}"), &[]).await.unwrap();
-    let (base, query) = bench.postgres.split_once('?').map_or((bench.postgres.as_str(), String::new()), |(b, q)| (b, format!("?{q}")));
+    let (base, query) =
+        bench.postgres.split_once('?').map_or((bench.postgres.as_str(), String::new()), |(b, q)| (b, format!("?{q}")));
     format!("{}/{name}{query}", &base[..base.rfind('/').unwrap()])
 }
 
@@ -73,7 +77,8 @@ async fn one(bench: &Bench, name: &str, log: &str, view: View) {
     let spec = spec(view);
     let (tables, generation) = rows(&store, spec).await;
     let all: usize = tables.iter().map(Vec::len).sum();
-    let limit = ready_made(&store_url(bench, name, &format!("{}_limit", view.as_str())).await, spec, tables, total).await;
+    let limit =
+        ready_made(&store_url(bench, name, &format!("{}_limit", view.as_str())).await, spec, tables, total).await;
     row(&format!("{name}: {} ({all} rows)", view.as_str()), projected, "events/s", Some(("ready-made rows", limit)));
     row(&format!("{name}: {}, peak memory", view.as_str()), peak, "MiB", None);
     if name.ends_with("PostgreSQL") {
@@ -98,7 +103,8 @@ async fn rows(store: &Store, spec: ViewSpec) -> (Vec<Vec<Vec<Value>>>, Generatio
     let targets = (0..spec.tables.len()).map(|i| generation.target(i)).chain(generation.state());
     for t in targets {
         let columns: Vec<&str> = t.columns.iter().map(|c| c.0).collect();
-        let found = store.engine().query(&format!("SELECT {} FROM {}", columns.join(", "), t.table), &[]).await.unwrap();
+        let found =
+            store.engine().query(&format!("SELECT {} FROM {}", columns.join(", "), t.table), &[]).await.unwrap();
         tables.push(found.into_iter().map(|r| r.0).collect());
     }
     (tables, generation)

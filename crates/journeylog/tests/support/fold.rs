@@ -78,7 +78,12 @@ pub async fn stored(view: View, engine: &store::Engine) -> Tables {
         let columns: Vec<&str> = t.columns.iter().map(|c| c.0).collect();
         let rows = engine.query(&format!("SELECT {} FROM {}", columns.join(", "), t.name), &[]).await.unwrap();
         let all = tables.entry(t.name).or_default();
-        assert_eq!(rows.len(), rows.iter().filter(|r| all.insert(format!("{:?}", r.0))).count(), "{} has twins", t.name);
+        assert_eq!(
+            rows.len(),
+            rows.iter().filter(|r| all.insert(format!("{:?}", r.0))).count(),
+            "{} has twins",
+            t.name
+        );
     }
     tables
 }
@@ -90,7 +95,12 @@ pub async fn assert_equals_log(view: View, engine: &store::Engine, log: &dyn eve
         let is = &is[table];
         let missing: Vec<_> = must.difference(is).take(2).collect();
         let extra: Vec<_> = is.difference(must).take(2).collect();
-        assert!(missing.is_empty() && extra.is_empty(), "{table}: {} rows, {} expected\nmissing {missing:#?}\nextra {extra:#?}", is.len(), must.len());
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{table}: {} rows, {} expected\nmissing {missing:#?}\nextra {extra:#?}",
+            is.len(),
+            must.len()
+        );
     }
     must.values().map(BTreeSet::len).sum()
 }

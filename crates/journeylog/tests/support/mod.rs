@@ -35,7 +35,9 @@ impl Backends {
         let (kafka, postgres) = (std::env::var("JOURNEYLOG_TEST_KAFKA"), std::env::var("JOURNEYLOG_TEST_POSTGRES"));
         let (Ok(kafka), Ok(postgres)) = (kafka, postgres) else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs JOURNEYLOG_TEST_KAFKA and _POSTGRES");
-            eprintln!("SKIPPED {test}: JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES are not set (make test sets them)");
+            eprintln!(
+                "SKIPPED {test}: JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES are not set (make test sets them)"
+            );
             return None;
         };
         let name = format!("{test}_{}", uuid::Uuid::new_v4().simple());
@@ -89,7 +91,8 @@ impl Backends {
     /// A file of simulated journeys.
     pub fn sample(&self, patients: u32, seed: u32) -> PathBuf {
         let path = self.dir.path().join(format!("sample-{patients}-{seed}.ndjson"));
-        let out = self.run(&["simulate", "--patients", &patients.to_string(), "--days", "60", "--seed", &seed.to_string()]);
+        let out =
+            self.run(&["simulate", "--patients", &patients.to_string(), "--days", "60", "--seed", &seed.to_string()]);
         assert_eq!(out.code, 0, "{}", out.stderr);
         std::fs::write(&path, out.stdout).unwrap();
         path
