@@ -113,7 +113,7 @@ pub async fn journey(
 }
 
 const fn engine(app: &App) -> &store::Engine {
-    &app.store
+    app.store.engine()
 }
 
 /// The one patient who has the journey. Scored journeys are known here; an event's id is looked up in the timeline.
