@@ -29,19 +29,26 @@ pub fn field(out: &mut String, name: &str, value: &dyn Json) {
 impl Json for str {
     fn write(&self, out: &mut String) {
         out.push('"');
-        for c in self.chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                c if c < ' ' => {
+        // Almost no string needs an escape: copy it as it is up to the next character that does.
+        let mut rest = self;
+        while let Some(i) = rest.bytes().position(|b| b < b' ' || b == b'"' || b == b'\\') {
+            let (plain, tail) = rest.split_at(i);
+            out.push_str(plain);
+            let mut tail = tail.chars();
+            match tail.next() {
+                Some('"') => out.push_str("\\\""),
+                Some('\\') => out.push_str("\\\\"),
+                Some('\n') => out.push_str("\\n"),
+                Some('\r') => out.push_str("\\r"),
+                Some('\t') => out.push_str("\\t"),
+                Some(c) => {
                     let _ = write!(out, "\\u{:04x}", c as u32);
                 }
-                c => out.push(c),
+                None => {}
             }
+            rest = tail.as_str();
         }
+        out.push_str(rest);
         out.push('"');
     }
 }
@@ -97,5 +104,22 @@ impl<T: Json> Json for Vec<T> {
     }
     fn absent(&self) -> bool {
         self.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_as_serde_json_does() {
+        for s in ["", "plain", "안내 \"인용\"", "\\", "a\nb\r\tc", "\u{1}\u{1f}\u{7f}끝\u{0}", "\"\"", "😀\\n\""]
+        {
+            let mut out = String::new();
+            s.write(&mut out);
+            let expected = serde_json::to_string(s).unwrap();
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), s);
+            assert_eq!(out, expected);
+        }
     }
 }

@@ -48,10 +48,48 @@ impl fmt::Display for Micros {
 }
 
 impl Json for Micros {
+    /// The same text as `Display`, without chrono's formatter: every event is written with two times at least.
     fn write(&self, out: &mut String) {
-        use fmt::Write as _;
-        let _ = write!(out, "\"{self}\"");
+        let t = self.0.clamp(*Self::RANGE.start(), *Self::RANGE.end());
+        let (day, rest) = (t.div_euclid(DAY), t.rem_euclid(DAY));
+        let (year, month, dom) = civil(day);
+        let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
+        let mut text = *b"\"0000-00-00T00:00:00.000000";
+        digits(&mut text[1..5], year);
+        digits(&mut text[6..8], month);
+        digits(&mut text[9..11], dom);
+        digits(&mut text[12..14], seconds / 3600);
+        digits(&mut text[15..17], seconds / 60 % 60);
+        digits(&mut text[18..20], seconds % 60);
+        digits(&mut text[21..27], micros);
+        let len = match micros {
+            0 => 20,
+            m if m % 1000 == 0 => 24,
+            _ => 27,
+        };
+        out.push_str(std::str::from_utf8(&text[..len]).unwrap_or_default());
+        out.push_str("Z\"");
     }
+}
+
+fn digits(place: &mut [u8], mut n: i64) {
+    for p in place.iter_mut().rev() {
+        *p = b'0' + (n % 10) as u8;
+        n /= 10;
+    }
+}
+
+/// Year, month and day of a day number, in the Gregorian calendar.
+const fn civil(day: i64) -> (i64, i64, i64) {
+    // Days since 0000-03-01, in cycles of 400 years.
+    let z = day + 719_468;
+    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, doy - (153 * mp + 2) / 5 + 1)
 }
 
 /// Avro form; JSON is written by [`Json`].
@@ -157,5 +195,30 @@ impl<'de> Deserialize<'de> for Date {
             }
         }
         if d.is_human_readable() { d.deserialize_str(V) } else { d.deserialize_i32(V) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_what_display_writes() {
+        let mut t = *Micros::RANGE.start();
+        let mut n: u64 = 1;
+        while t < *Micros::RANGE.end() {
+            for t in [t, t / 1000 * 1000, t / 1_000_000 * 1_000_000, t / DAY * DAY, -t] {
+                let mut json = String::new();
+                Micros(t).write(&mut json);
+                assert_eq!(json, format!("\"{}\"", Micros(t)));
+            }
+            n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            t += (n >> 14) as i64 % (4000 * DAY);
+        }
+        for t in [i64::MIN, i64::MAX, 0, -1, *Micros::RANGE.start(), *Micros::RANGE.end()] {
+            let mut json = String::new();
+            Micros(t).write(&mut json);
+            assert_eq!(json, format!("\"{}\"", Micros(t)));
+        }
     }
 }

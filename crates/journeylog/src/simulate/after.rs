@@ -1,17 +1,16 @@
-//! What a visit leaves behind: orders and results, referrals, calls, recalls.
+//! What a visit leaves behind: orders and results, calls, recalls.
 
 use super::booking::{Visit, Why};
 use super::clock::office;
 use super::phrases;
 use super::scribe::{Scribe, Src};
-use super::world::{BYEOLBIT, HANEUL, LINDEN, Site};
 use domain::event::{
-    FollowUpCallAttempted, FollowUpCallCompleted, Modality, OrderCancelled, OrderPlaced, Outcome, Priority,
-    RecallBooked, RecallDue, RecallLapsed, ReferralAccepted, ReferralBooked, ReferralCancelled, ReferralCompleted,
-    ReferralDeclined, ReferralExpired, ReferralMade, ReminderSent, ResultCorrected, ResultReported, ResultStatus, Role,
-    SpecimenCollected,
+    FollowUpCallAttempted, FollowUpCallCompleted, FollowUpItemClosed, ItemClosure, Modality, OrderCancelled,
+    OrderPlaced, Outcome, Priority, RecallBooked, RecallDue, RecallLapsed, ReminderSent, ResultCorrected,
+    ResultReported, ResultStatus, Role, SpecimenCollected,
 };
 use domain::time::{DAY, Date, HOUR, MINUTE};
+use domain::views::follow_ups::item::ItemKind;
 use domain::{Event, Micros};
 
 /// Phone number found, then given up: the outcomes of attempts that reach nobody.
@@ -23,6 +22,9 @@ const UNREACHED: [Outcome; 6] = [
     Outcome::LanguageBarrier,
     Outcome::CallbackAt,
 ];
+
+/// The encounter and the item that a contact is about.
+type About<'a> = (&'a Option<String>, &'a Option<String>);
 
 impl Scribe<'_> {
     /// Orders of a consult, with their results. One in eight is late, a few never come.
@@ -97,10 +99,11 @@ impl Scribe<'_> {
     /// Robocalls, which close nothing, and the human call with the five answers, which half of the patients get.
     pub fn calls(&mut self, v: &Visit) {
         let encounter = Some(v.encounter.clone());
+        let item = self.dice.percent(75).then(|| self.item(ItemKind::PostVisit, &v.encounter));
         if self.dice.percent(24) {
             let at = v.ends + self.dice.range(3, 20) * HOUR;
             let outcome = self.dice.pick(&[Outcome::Reached, Outcome::Voicemail, Outcome::NoAnswer]);
-            self.attempt(office(self.site.zone, at), &encounter, false, outcome, "care");
+            self.attempt(office(self.site.zone, at), (&encounter, &None), false, outcome, "care");
         }
         if !self.dice.percent(52) {
             return;
@@ -108,23 +111,23 @@ impl Scribe<'_> {
         let mut at = office(self.site.zone, v.ends + self.dice.tail(17) * HOUR + 2 * HOUR);
         while self.dice.percent(24) {
             let outcome = self.dice.pick(&UNREACHED);
-            self.attempt(at, &encounter, true, outcome, "care");
+            self.attempt(at, (&encounter, &item), true, outcome, "care");
             if outcome == Outcome::WrongNumber {
                 return;
             }
             at = office(self.site.zone, at + self.dice.range(2, 22) * HOUR);
         }
-        self.call(at, encounter, "care");
+        self.call(at, encounter, item);
     }
 
-    fn attempt(&mut self, at: i64, encounter: &Option<String>, human: bool, outcome: Outcome, purpose: &str) {
+    fn attempt(&mut self, at: i64, about: About<'_>, human: bool, outcome: Outcome, purpose: &str) {
         let (role, channel) = if human { (Role::CallAgent, "phone") } else { (Role::System, "robocall") };
         let header = self.head(at, Src::CallCentre, role, Modality::Phone);
         let callback_at = (outcome == Outcome::CallbackAt).then(|| Micros(at + self.dice.range(3, 30) * HOUR));
         self.put(Event::FollowUpCallAttempted(FollowUpCallAttempted {
             header,
-            item_id: None,
-            encounter_id: encounter.clone(),
+            item_id: about.1.clone(),
+            encounter_id: about.0.clone(),
             channel: channel.to_owned(),
             human,
             outcome,
@@ -133,7 +136,7 @@ impl Scribe<'_> {
         }));
     }
 
-    fn call(&mut self, at: i64, encounter_id: Option<String>, purpose: &str) {
+    fn call(&mut self, at: i64, encounter_id: Option<String>, item_id: Option<String>) {
         let header = self.head(at, Src::CallCentre, Role::CallAgent, Modality::Phone);
         let asked = if self.dice.percent(90) { 5 } else { 3 };
         let feeling = self.say(&phrases::FEELING).unwrap_or_default();
@@ -142,7 +145,7 @@ impl Scribe<'_> {
         let answers = [feeling.as_str(), "open", question.as_deref().unwrap_or("none"), booking, "yes"];
         let call = FollowUpCallCompleted {
             header,
-            item_id: None,
+            item_id,
             encounter_id,
             channel: Some("phone".to_owned()),
             human: true,
@@ -150,109 +153,22 @@ impl Scribe<'_> {
             answers: answers[..asked].iter().map(|a| (*a).to_owned()).collect(),
             duration_s: Some(self.dice.tail(190) as i32),
             first_contact_resolution: Some(self.dice.percent(72)),
-            purpose: Some(purpose.to_owned()),
+            purpose: Some("care".to_owned()),
         };
         self.put(Event::FollowUpCallCompleted(call));
     }
 
-    /// Where patients of this department are sent.
-    fn target(&mut self) -> (&'static Site, usize) {
-        let site: &'static Site = match self.site.id {
-            "linden" => &LINDEN,
-            "byeolbit" if self.dice.percent(60) => &HANEUL,
-            "byeolbit" => &BYEOLBIT,
-            _ if self.dice.percent(20) => &BYEOLBIT,
-            _ => &HANEUL,
-        };
-        (site, self.dice.below(site.departments.len() as u64) as usize)
-    }
-
-    /// A referral and what becomes of it: most are booked and completed, a tenth just stays open.
-    pub fn refer(&mut self, v: &Visit) {
-        let at = v.ends;
-        let (site, dept) = self.target();
-        let dept = &site.departments[dept];
-        let referral_id = self.reference("ref");
-        let header = self.head_of(at, &v.practitioner);
-        let expires = at + self.dice.pick(&[30, 60, 90]) * DAY;
-        let priority = [Priority::Routine, Priority::Urgent][self.dice.weighted(&[85, 15])];
-        self.put(Event::ReferralMade(ReferralMade {
-            header,
-            referral_id: referral_id.clone(),
-            encounter_id: Some(v.encounter.clone()),
-            from: Some(format!("{}/{}", self.site.id, self.dept.id)),
-            to: format!("{}/{}", site.id, dept.id),
-            priority: Some(priority),
-            expires_at: Some(Micros(expires)),
-        }));
-        let (old_site, old_dept) = (self.site, self.dept);
-        (self.site, self.dept) = (site, dept);
-        let answered = office(site.zone, at + self.dice.tail(26) * HOUR);
-        match self.dice.weighted(&[76, 6, 5, 13]) {
-            0 => self.accept(&referral_id, answered),
-            1 => {
-                let header = self.head(answered, Src::Partner, Role::Manager, Modality::Message);
-                let reason = self.say(&phrases::UNNEEDED);
-                self.put(Event::ReferralDeclined(ReferralDeclined { header, referral_id, reason }));
-            }
-            2 => {
-                let header = self.head(answered, Src::Emr, Role::Doctor, Modality::Message);
-                let reason = self.say(&phrases::UNNEEDED);
-                self.put(Event::ReferralCancelled(ReferralCancelled { header, referral_id, reason }));
-            }
-            // Left open: nobody says a word, until it expires.
-            _ => self.expire(referral_id, expires),
+    /// Somebody rings about a breach or a complaint; where `resolved`, the matter is settled as well (it takes both).
+    pub fn make_good(&mut self, at: i64, kind: ItemKind, subject: &str, resolved: bool) {
+        let at = office(self.site.zone, at);
+        let item_id = self.item(kind, subject);
+        self.call(at, None, Some(item_id.clone()));
+        if resolved {
+            let header = self.head(at + 20 * MINUTE, Src::CallCentre, Role::Manager, Modality::Other);
+            let note = self.say(&phrases::RESOLVED);
+            let closure = ItemClosure::Resolved;
+            self.put(Event::FollowUpItemClosed(FollowUpItemClosed { header, item_id, closure, note }));
         }
-        (self.site, self.dept) = (old_site, old_dept);
-    }
-
-    fn expire(&mut self, referral_id: String, expires: i64) {
-        if !self.over(expires) {
-            let header = self.head(expires, Src::Partner, Role::System, Modality::Other);
-            self.put(Event::ReferralExpired(ReferralExpired { header, referral_id }));
-        }
-    }
-
-    fn accept(&mut self, referral_id: &str, at: i64) {
-        let header = self.head(at, Src::Partner, Role::Manager, Modality::Message);
-        self.put(Event::ReferralAccepted(ReferralAccepted {
-            header,
-            referral_id: referral_id.to_owned(),
-            reason: None,
-        }));
-        if self.dice.percent(11) {
-            return;
-        }
-        let asked = at + self.dice.tail(4 * 24) * HOUR;
-        if self.over(asked) {
-            return;
-        }
-        let why = Why { referral: Some(referral_id.to_owned()), ..Why::default() };
-        let (mut visit, booked) = self.book(asked, &why);
-        let header = self.head(booked + 2 * MINUTE, Src::Partner, Role::Receptionist, Modality::Phone);
-        self.put(Event::ReferralBooked(ReferralBooked {
-            header,
-            referral_id: referral_id.to_owned(),
-            appointment_id: Some(visit.appointment.clone()),
-            starts_at: Some(Micros(visit.starts)),
-        }));
-        if self.await_visit(&mut visit, booked).is_none() || self.over(visit.starts) {
-            return;
-        }
-        let begins = self.arrive(&mut visit, false);
-        let ends = self.consult(&mut visit, begins);
-        self.orders(&visit);
-        self.bill(&mut visit);
-        self.voice(&visit);
-        let reported = ends + self.dice.tail(20) * HOUR;
-        let header = self.head(reported, Src::Partner, Role::Doctor, Modality::Message);
-        let outcome_ref = self.dice.percent(86).then(|| self.reference("report"));
-        self.put(Event::ReferralCompleted(ReferralCompleted {
-            header,
-            referral_id: referral_id.to_owned(),
-            encounter_id: Some(visit.encounter),
-            outcome_ref,
-        }));
     }
 
     /// A recall (D3); returns the visit's reason and when the patient books, or `None` if it comes to nothing.
@@ -286,7 +202,7 @@ impl Scribe<'_> {
         match self.dice.weighted(&[58, 22, 20]) {
             0 => Some((called, Why { recall: Some(kind), ..Why::default() })),
             1 => {
-                self.attempt(called, &None, true, Outcome::NoAnswer, "recall");
+                self.attempt(called, (&None, &None), true, Outcome::NoAnswer, "recall");
                 None
             }
             _ => {

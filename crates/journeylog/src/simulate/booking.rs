@@ -1,4 +1,4 @@
-//! Choosing and scheduling: from the first question to the day of the visit.
+//! Scheduling: from the first call to the day of the visit.
 
 use super::clock::{office, slot};
 use super::phrases;
@@ -7,8 +7,8 @@ use domain::Event;
 use domain::Micros;
 use domain::event::{
     AppointmentBooked, AppointmentCancelled, AppointmentConfirmed, AppointmentModified, AppointmentNoShow,
-    AppointmentRequested, AppointmentRescheduled, BookingFrictionReported, CampaignGiftSent, ConsentGiven,
-    EnquiryReceived, Grantee, IntroducerRecorded, Modality, Party, Priority, ReminderSent, Role,
+    AppointmentRequested, AppointmentRescheduled, BookingFrictionReported, Modality, Party, Priority, ReminderSent,
+    Role,
 };
 use domain::time::{DAY, HOUR, MINUTE};
 
@@ -39,68 +39,13 @@ pub struct Visit {
 }
 
 impl Scribe<'_> {
-    fn channel(&mut self) -> (&'static str, Modality) {
+    pub fn channel(&mut self) -> (&'static str, Modality) {
         match self.dice.weighted(&[48, 34, 12, 6]) {
             0 => ("phone", Modality::Phone),
             1 => ("web", Modality::Web),
             2 => ("desk", Modality::InPerson),
             _ => ("email", Modality::Message),
         }
-    }
-
-    /// How the patient came to the hospital (F2, D4, D5).
-    pub fn choose(&mut self, at: i64) {
-        let origins =
-            ["web_search", "friend_or_family", "review", "another_provider", "advertisement", "campaign", "walk_in"];
-        let origin = origins[self.dice.weighted(&[26, 28, 14, 12, 9, 6, 5])];
-        let (channel, modality) = self.channel();
-        let header = self.head(at, Src::Crm, Role::Patient, modality);
-        let service = self.dice.pick(self.dept.services);
-        let note = if self.dice.percent(15) { self.say(&phrases::QUESTION) } else { None };
-        self.put(Event::EnquiryReceived(EnquiryReceived {
-            header,
-            origin: origin.to_owned(),
-            service: Some(service.to_owned()),
-            channel: Some(channel.to_owned()),
-            campaign_id: (origin == "campaign").then(|| "toothbrush-2026".to_owned()),
-            note,
-        }));
-        if origin == "friend_or_family" || origin == "another_provider" {
-            let header = self.head(at + 5 * MINUTE, Src::Crm, Role::Receptionist, Modality::Phone);
-            let introducer_ref = format!("in-{:x}", self.dice.below(1 << 28));
-            let relation =
-                if origin == "another_provider" { "provider" } else { self.dice.pick(&["friend", "family"]) };
-            self.put(Event::IntroducerRecorded(IntroducerRecorded {
-                header,
-                introducer_ref,
-                relation: Some(relation.to_owned()),
-            }));
-        }
-    }
-
-    /// A gift of a campaign, to the patient or, with consent, to somebody else (D5).
-    pub fn gift(&mut self, at: i64) {
-        let third_party = self.dice.percent(40);
-        let consent_ref = third_party.then(|| self.reference("consent"));
-        if third_party {
-            let header = self.head(at - HOUR, Src::Consent, Role::Receptionist, Modality::Web);
-            self.put(Event::ConsentGiven(ConsentGiven {
-                header,
-                scope: "gift_to_third_party".to_owned(),
-                grantee: Grantee::Marketing,
-                valid_from: Some(Micros(at - HOUR)),
-                valid_until: Some(Micros(at + 365 * DAY)),
-            }));
-        }
-        let header = self.head(at, Src::Crm, Role::Receptionist, Modality::Post);
-        let gift = self.dice.pick(&["toothbrush_set", "hand_cream", "tea"]).to_owned();
-        self.put(Event::CampaignGiftSent(CampaignGiftSent {
-            header,
-            campaign_id: "toothbrush-2026".to_owned(),
-            gift,
-            third_party,
-            consent_ref,
-        }));
     }
 
     /// Seconds on hold: longer when the site is busy; one call in twelve hangs for minutes.
@@ -222,7 +167,7 @@ impl Scribe<'_> {
         self.remind(v, booked);
         // No-shows: about 8 %, more for those who waited long for their day.
         let lead = (v.starts - booked) / DAY;
-        if self.dice.permille(55 + lead.min(30) * 4) {
+        if self.dice.permille(62 + lead.min(30) * 4) {
             self.no_show(v);
             return None;
         }

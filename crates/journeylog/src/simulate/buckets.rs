@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 /// Expected size of a slice, bytes.
 pub const SLICE_BYTES: u64 = 8 << 20;
 /// What all waiting slices may hold in memory, bytes.
-pub const PENDING_BYTES: usize = 48 << 20;
+pub const PENDING_BYTES: usize = 32 << 20;
 /// Bytes before each line in a buffer: its time and its length.
 const PREFIX: usize = 12;
 

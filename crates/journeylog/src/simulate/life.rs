@@ -21,10 +21,14 @@ pub fn live(sink: &mut Sink, seed: u64, index: u64, from: i64, at: i64) {
     let patient = pseudonym(seed, index);
     let mut s = Scribe::new(sink, dice, Some(patient.clone()), index, site, dept);
     let known = s.dice.percent(38);
-    if known && s.dice.percent(30) {
+    if dept.services.contains(&"orthodontic_adjustment") && s.dice.percent(35) {
+        s.treatment = Some(s.reference("treatment"));
+        s.journey = s.treatment.clone();
+    }
+    if known && s.dice.percent(if s.treatment.is_some() { 80 } else { 30 }) {
         s.paper_history(from, at);
     }
-    if s.dice.permille(12) {
+    if s.dice.permille(15) {
         // Registered twice: what came first lies under the other pseudonym.
         let retired = pseudonym(seed, index | 1 << 63);
         s.patient = Some(retired.clone());
@@ -86,7 +90,7 @@ impl Scribe<'_> {
 
     /// One visit with everything around it; returns when it ended, or `None` if it did not come about.
     pub fn episode(&mut self, at: i64, why: &Why, known: bool) -> Option<i64> {
-        self.journey = None;
+        self.journey = self.treatment.clone();
         let (mut v, booked) = self.book(at, why);
         if let Some(kind) = why.recall {
             self.recall_booked(&v, booked, kind);
@@ -121,7 +125,7 @@ impl Scribe<'_> {
         if self.dice.percent(13) {
             self.refer(v);
         }
-        if self.dept.operates && self.dice.percent(9) {
+        if self.dept.operates && self.dice.percent(12) {
             let at = v.ends + self.dice.tail(9) * DAY;
             if !self.over(at) {
                 self.stay(v, at);
@@ -132,7 +136,7 @@ impl Scribe<'_> {
         self.voice(v);
         if self.dice.permille(25) {
             let closed = v.ends + self.dice.tail(50) * HOUR;
-            self.close_item(closed);
+            self.close_item(closed, v);
         }
     }
 

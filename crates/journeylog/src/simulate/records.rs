@@ -1,5 +1,6 @@
 //! Consents, identity, and mistakes put right.
 
+use super::booking::Visit;
 use super::phrases;
 use super::scribe::{Scribe, Src};
 use domain::event::{
@@ -9,6 +10,7 @@ use domain::event::{
 };
 use domain::ids::Embedded;
 use domain::time::{DAY, HOUR, MINUTE};
+use domain::views::follow_ups::item::ItemKind;
 use domain::{Event, Micros, PatientId};
 
 impl Scribe<'_> {
@@ -76,7 +78,7 @@ impl Scribe<'_> {
             retired: retired.0.clone(),
             authority: authority.clone(),
         }));
-        if self.dice.percent(17) {
+        if self.dice.percent(22) {
             let at = at + self.dice.tail(4 * 24) * HOUR;
             let header = self.head(at, Src::Mpi, Role::Manager, Modality::Other);
             self.put(Event::PatientsUnmerged(PatientsUnmerged {
@@ -97,9 +99,13 @@ impl Scribe<'_> {
     }
 
     /// A nurse closes an item by hand.
-    pub fn close_item(&mut self, at: i64) {
+    pub fn close_item(&mut self, at: i64, v: &Visit) {
         let header = self.head(at, Src::CallCentre, Role::Nurse, Modality::Other);
-        let item_id = format!("fu-{:016x}", self.dice.word());
+        let (kind, subject) = match self.dice.weighted(&[50, 50]) {
+            0 => (ItemKind::UnpaidBill, &v.claim),
+            _ => (ItemKind::PostVisit, &v.encounter),
+        };
+        let item_id = self.item(kind, subject);
         let closure = self.dice.pick(&[ItemClosure::Resolved, ItemClosure::NotNeeded, ItemClosure::Declined]);
         let note = self.say(&phrases::REMARK);
         self.put(Event::FollowUpItemClosed(FollowUpItemClosed { header, item_id, closure, note }));
@@ -108,7 +114,7 @@ impl Scribe<'_> {
     /// A note of somebody else's, filed here by mistake: retracted, and published anew under the right patient. The note
     /// that is given shows whose hand it was.
     pub fn maybe_misfile(&mut self, like: &NoteRecorded) {
-        if !self.dice.permille(3) {
+        if !self.dice.permille(5) {
             return;
         }
         let at = like.header.occurred_at.0 + 4 * MINUTE;

@@ -7,6 +7,8 @@ use super::phrases::Phrases;
 use super::world::{Department, Site};
 use domain::event::{Actor, Header, Modality, Role, Source};
 use domain::time::{DAY, HOUR, MINUTE};
+use domain::views::follow_ups::item::ItemKind;
+use domain::views::follow_ups::item_id;
 use domain::{Event, EventId, Kind, Micros, PatientId};
 use std::fmt::Write as _;
 use std::io;
@@ -99,6 +101,8 @@ pub struct Scribe<'a> {
     pub dept: &'static Department,
     /// Explicit journey, where the publisher names one.
     pub journey: Option<String>,
+    /// A treatment of years, whose visits all belong to one explicit journey (D7).
+    pub treatment: Option<String>,
     /// Demonstration patients: recorded at once, never late, never resent.
     pub plain: bool,
     next_ref: u32,
@@ -114,7 +118,7 @@ impl<'a> Scribe<'a> {
         site: &'static Site,
         dept: &'static Department,
     ) -> Self {
-        Self { dice, sink, patient, index, site, dept, journey: None, plain: false, next_ref: 0 }
+        Self { dice, sink, patient, index, site, dept, journey: None, treatment: None, plain: false, next_ref: 0 }
     }
 
     /// A fresh id of a reference, unique at its site: `hn-apt-00001f-3`.
@@ -123,6 +127,12 @@ impl<'a> Scribe<'a> {
         let mut s = String::with_capacity(24);
         let _ = write!(s, "{}-{kind}-{:06x}-{}", self.site.code, self.index, self.next_ref);
         s
+    }
+
+    /// The follow-up queue's id for the item about `subject` of this patient.
+    pub fn item(&self, kind: ItemKind, subject: &str) -> String {
+        let patient = self.patient.as_ref().map_or("", PatientId::as_str);
+        item_id(patient, kind, subject).to_string()
     }
 
     /// A practitioner of the department, by pseudonym.
@@ -228,7 +238,8 @@ impl<'a> Scribe<'a> {
             return;
         }
         let (day, minute) = self.site.zone.local(at);
-        let storm = (840..850).contains(&minute) && mix(day as u64 ^ u64::from(self.site.code.as_bytes()[0])) % 19 == 0;
+        let storm = (840..850).contains(&minute)
+            && mix(day as u64 ^ u64::from(self.site.code.as_bytes()[0])).is_multiple_of(19);
         if !self.dice.permille(if storm { 333 } else { 7 }) {
             return;
         }

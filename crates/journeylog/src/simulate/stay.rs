@@ -14,7 +14,7 @@ impl Scribe<'_> {
     pub fn stay(&mut self, v: &mut Visit, at: i64) -> Option<i64> {
         let (day, _) = self.site.zone.local(at);
         let admitted = self.site.zone.utc(day, self.dice.range(420, 900));
-        if self.dice.percent(35) {
+        if self.treatment.is_none() && self.dice.percent(35) {
             self.journey = Some(self.reference("journey"));
         }
         let header = self.head(admitted, Src::Adt, Role::Receptionist, Modality::InPerson);
@@ -25,10 +25,9 @@ impl Scribe<'_> {
             location: Some(ward.clone()),
             order_id: None,
         }));
-        if self.dice.percent(6) {
+        if self.dice.percent(9) {
             let header = self.head(admitted + 5 * HOUR, Src::Adt, Role::Receptionist, Modality::InPerson);
             self.put(Event::AdmissionCancelled(AdmissionCancelled { header, encounter_id: v.encounter.clone() }));
-            self.journey = None;
             return None;
         }
         let nights = self.dice.tail(3).clamp(0, 14);
@@ -44,7 +43,7 @@ impl Scribe<'_> {
         self.infection_check(v, admitted + 6 * HOUR);
         let mut left = self.site.zone.utc(day + nights, self.dice.range(600, 960)).max(admitted + 7 * HOUR);
         self.discharge(v, left, &ward);
-        if self.dice.percent(4) {
+        if self.dice.percent(6) {
             let header = self.head(left + HOUR, Src::Adt, Role::Nurse, Modality::InPerson);
             self.put(Event::DischargeCancelled(DischargeCancelled { header, encounter_id: v.encounter.clone() }));
             left += DAY;

@@ -10,6 +10,7 @@ use domain::event::{
     WaitEstimated,
 };
 use domain::time::{DAY, Date, MINUTE};
+use domain::views::follow_ups::item::ItemKind;
 use domain::{Event, Micros};
 
 impl Scribe<'_> {
@@ -221,6 +222,11 @@ impl Scribe<'_> {
             detail,
         }));
         v.mood -= 34;
+        let answered = self.dice.weighted(&[35, 20, 45]);
+        if answered > 0 {
+            let called = at + 90 * MINUTE + self.dice.tail(4 * 60) * MINUTE;
+            self.make_good(called, ItemKind::CriticalMot, &v.encounter, answered == 2);
+        }
     }
 
     fn notes(&mut self, v: &Visit, end: i64) {

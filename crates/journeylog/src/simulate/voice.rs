@@ -10,6 +10,7 @@ use domain::event::{
     Role, Severity,
 };
 use domain::time::{DAY, HOUR, MINUTE};
+use domain::views::follow_ups::item::ItemKind;
 
 /// A question of an instrument.
 struct Question {
@@ -44,6 +45,11 @@ const CSAT: [Question; 2] = [
     ask("csat/1", Some(Role::Receptionist), Dimension::Empathy, (1, 5), "check_in"),
     ask("csat/1", Some(Role::Doctor), Dimension::Empathy, (1, 5), "consult"),
 ];
+/// Test rooms and guides are touchpoints of their own (P2).
+const TEST_ROOM: [Question; 2] = [
+    ask("csat/1", Some(Role::Technician), Dimension::Empathy, (1, 5), "continuation"),
+    ask("csat/1", Some(Role::Guide), Dimension::Empathy, (1, 5), "check_in"),
+];
 const CES: [Question; 1] = [ask("ces/1", None, Dimension::Overall, (1, 7), "scheduling")];
 const BILLING: [Question; 1] = [ask("csat/1", Some(Role::Biller), Dimension::Explanation, (1, 5), "billing")];
 
@@ -52,11 +58,12 @@ impl Scribe<'_> {
     pub fn voice(&mut self, v: &Visit) {
         if self.dice.percent(30) {
             let at = v.ends + self.dice.tail(20) * HOUR;
-            let set: &[Question] = match self.dice.weighted(&[30, 25, 25, 12, 8]) {
+            let set: &[Question] = match self.dice.weighted(&[30, 22, 22, 11, 7, 8]) {
                 0 => &HIRA,
                 1 => &NPS,
                 2 => &CSAT,
                 3 => &CES,
+                4 => &TEST_ROOM,
                 _ => &BILLING,
             };
             let anonymous = self.dice.percent(22);
@@ -93,7 +100,8 @@ impl Scribe<'_> {
             (_, Dimension::Technical) => self.dept.skill,
             (Some(Role::Doctor), _) => doctor,
             (Some(Role::Nurse), _) => nurse,
-            (Some(Role::Receptionist), _) => desk,
+            (Some(Role::Receptionist | Role::Guide), _) => desk,
+            (Some(Role::Technician), _) => nurse,
             _ => mood,
         };
         // Skill is judged by itself; empathy by how one was met, and by how long one waited for it.
@@ -166,6 +174,11 @@ impl Scribe<'_> {
             topic: Some(topic.to_owned()),
             detail,
         }));
+        if self.dice.percent(70) {
+            let kind = if severity == Severity::Severe { ItemKind::CriticalMot } else { ItemKind::Complaint };
+            let called = at + self.dice.tail(9 * 60) * MINUTE;
+            self.make_good(called, kind, &complaint_id, false);
+        }
         if self.dice.percent(76) {
             let at_once = self.dice.percent(34);
             let resolved = if at_once { at + 90 * MINUTE } else { at + self.dice.tail(5) * DAY };
