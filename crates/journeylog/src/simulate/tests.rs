@@ -145,8 +145,8 @@ fn long_gaps_leave_lower_scores_and_the_cold_desk_shows() {
             Event::WaitEstimated(e) => waits.entry(e.encounter_id.unwrap()).or_default().2 = Some(e.wait_told_min),
             Event::FeedbackGiven(f) => {
                 let share = (f.raw - f.scale_min) / (f.scale_max - f.scale_min);
-                if f.header.department.as_deref() == Some("womens_health") && f.role.is_some() {
-                    by_role.entry(f.role.unwrap()).or_default().add(share);
+                if let (Some("womens_health"), Some(role)) = (f.header.department.as_deref(), f.role) {
+                    by_role.entry(role).or_default().add(share);
                 }
                 if let (true, Some(e)) = (f.role.is_none(), f.encounter_id) {
                     overall.push((e, share));
