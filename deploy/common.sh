@@ -40,7 +40,7 @@ where_to_look() {
   local journey item
   # The views may still be catching up with the sample: wait until the demo patient's journey is there.
   for _ in $(seq 150); do
-    journey=$(curl -sf "$base/v1/patients/p-demo-0001/journeys" | jq -r '.items[0].journey_id // empty' || true)
+    journey=$(curl -sf "$base/v1/patients/p-demo-0001/journeys" | jq -r '.items[0].id // empty' || true)
     item=$(curl -sf "$base/v1/follow-ups?status=open&limit=1" | jq -r '.items[0].item_id // empty' || true)
     if [ -n "$journey" ] && [ -n "$item" ]; then break; fi
     sleep 0.2

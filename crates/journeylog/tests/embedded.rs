@@ -44,9 +44,9 @@ async fn a_touchpoint_is_seen_on_a_timeline_in_a_score_and_in_a_queue() {
     let (_, journeys) = server.get(&format!("/v1/patients/{p}/journeys?after={after}")).await;
     let journey = &journeys["items"][0];
     assert_eq!(journey["stages"].as_array().unwrap().len(), 8, "{journey}");
-    let id = journey["journey_id"].as_str().unwrap();
+    let id = journey["id"].as_str().unwrap();
     let (status, whole) = server.get(&format!("/v1/journeys/{id}")).await;
-    assert_eq!((status, whole["journey_id"].as_str()), (200, Some(id)));
+    assert_eq!((status, whole["id"].as_str()), (200, Some(id)));
 
     let (status, mot) = server.get(&format!("/v1/journeys/{id}/mot?after={after}")).await;
     assert_eq!(status, 200, "{mot}");
