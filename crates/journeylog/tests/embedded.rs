@@ -185,7 +185,7 @@ async fn a_poison_record_parks_one_patient_and_nobody_else() {
     assert_eq!(out.stdout.lines().count(), 6, "the poison and what waits behind it, in three views: {}", out.stdout);
     assert!(!out.stdout.contains(poisoned), "no patient data in the listing");
     let first: Json = serde_json::from_str(out.stdout.lines().next().unwrap()).unwrap();
-    let shown = b.run(&["dead-letters", "show", &first["id"].to_string()]);
+    let shown = b.run(&["dead-letters", "show", first["id"].as_str().unwrap()]);
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert!(!shown.stdout.contains(poisoned) && !shown.stdout.contains("nonsense"));
     assert_eq!(server.get("/healthz").await.0, 200);

@@ -173,7 +173,7 @@ pub async fn one(
 impl App {
     /// The database with the leases and the items.
     const fn engine(&self) -> &store::Engine {
-        &self.store
+        self.store.engine()
     }
 }
 

@@ -44,9 +44,8 @@ pub async fn patient_fold<V: PatientFold>(view: &V, log: &dyn eventlog::Log) -> 
     let mut tables: Tables = V::TABLES.iter().map(|t| (t.name, BTreeSet::new())).collect();
     let mut patients: BTreeMap<String, Facts<V::Fact>> = BTreeMap::new();
     for (_, event) in events(log).await {
-        let h = event.header();
-        if let (Some(patient), Some(fact)) = (&h.patient_id, view.fact(&event)) {
-            patients.entry(patient.as_str().to_owned()).or_default().add(h.event_id, event.content_hash(), fact);
+        if let Some(fact) = view.fact(&event) {
+            patients.entry(event.key()).or_default().add(event.header().event_id, event.content_hash(), fact);
         }
     }
     for (patient, facts) in &patients {
