@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use codec::{check, lock::Lock, tree::Tree};
 use domain::views::View;
 use eventlog::Log;
-use ingest::{NdjsonLimits, Progress, Publisher, Refused};
+use ingest::{Mapping, NdjsonLimits, Progress, Publisher, Refused};
 use journeylog::simulate::DEFAULT_UNTIL;
 use serde_json::json;
 use std::io::{IsTerminal as _, Write as _};
@@ -45,8 +45,35 @@ pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Re
 }
 
 /// `journeylog import`.
-pub async fn import(_: &Settings, _: &Path, _: &Path, _: Option<&Path>, _: bool) -> anyhow::Result<ExitCode> {
-    bail!("import has not landed yet")
+pub async fn import(
+    settings: &Settings,
+    mapping: &Path,
+    file: &Path,
+    refused: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(mapping).with_context(|| format!("mapping {}", mapping.display()))?;
+    let mapping = Mapping::parse(&text).with_context(|| format!("mapping {}", mapping.display()))?;
+    let mut list = match refused {
+        Some(path) => Some(std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?),
+        None => None,
+    };
+    let publisher = Arc::new(Publisher::new(open_log(settings).await?, ingest::Settings::default()));
+    let mut meter = Meter::new(json, size_of(file)?);
+    let input = std::fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
+    let input = meter.bar.wrap_read(input);
+    let done = ingest::import(input, &mapping, publisher, NdjsonLimits::default(), |counts, rows| {
+        if let Some(out) = &mut list {
+            for r in rows {
+                let _ = writeln!(out, "{}", json!({"line": r.line, "reason": r.reason}));
+            }
+            meter.show(counts, &[]);
+        } else {
+            meter.show(counts, rows);
+        }
+    });
+    let report = done.await.with_context(|| format!("import {}", file.display()))?;
+    Ok(meter.end(&report.counts))
 }
 
 /// Size of a file, bytes; nothing for standard input.

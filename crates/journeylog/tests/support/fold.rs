@@ -45,7 +45,7 @@ pub async fn patient_fold<V: PatientFold>(view: &V, log: &dyn eventlog::Log) -> 
     let mut patients: BTreeMap<String, Facts<V::Fact>> = BTreeMap::new();
     for (_, event) in events(log).await {
         if let Some(fact) = view.fact(&event) {
-            patients.entry(event.key()).or_default().add(event.header().event_id, event.content_hash(), fact);
+            patients.entry(view.key(&event)).or_default().add(event.header().event_id, event.content_hash(), fact);
         }
     }
     for (patient, facts) in &patients {
