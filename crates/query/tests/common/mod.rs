@@ -30,7 +30,7 @@ impl Publish for Nowhere {
     }
 }
 
-/// A read API over a SQLite database.
+/// A read API over a database.
 pub struct Fixture {
     pub router: Router,
     store: Store,
@@ -46,9 +46,38 @@ const fn now() -> Micros {
     Micros(1_771_470_000_000_000)
 }
 
+/// On SQLite.
 pub async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::connect(&format!("sqlite:{}", dir.path().join("store.db").display()), 4).await.unwrap();
+    on(&format!("sqlite:{}", dir.path().join("store.db").display()), dir).await
+}
+
+/// On SQLite, and on PostgreSQL where a server is named.
+pub async fn fixtures() -> Vec<Fixture> {
+    let mut all = vec![fixture().await];
+    if let Ok(base) = std::env::var("JOURNEYLOG_TEST_POSTGRES") {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let name = format!("jl_query_{}_{nanos}", std::process::id());
+        let admin = store::Engine::connect(&base, 1).await.unwrap();
+        // Tests that make databases at once meet at the template's lock.
+        for attempt in 0.. {
+            match admin.execute(&format!("CREATE DATABASE {name}"), &[]).await {
+                Ok(_) => break,
+                Err(e) => assert!(attempt < 20, "{e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (server, _) = base.rsplit_once('/').unwrap();
+        all.push(on(&format!("{server}/{name}"), tempfile::tempdir().unwrap()).await);
+    } else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "JOURNEYLOG_TEST_POSTGRES is not set");
+        eprintln!("SKIPPED: no PostgreSQL (set JOURNEYLOG_TEST_POSTGRES=postgres://user@host:port/postgres)");
+    }
+    all
+}
+
+async fn on(url: &str, dir: tempfile::TempDir) -> Fixture {
+    let store = Store::connect(url, 4).await.unwrap();
     let spec = ViewSpec { name: "timeline", tables: Timeline::TABLES, state: false };
     let generation = store.ensure_view(spec).await.unwrap();
     store.start("timeline", generation.number, &[0]).await.unwrap();
