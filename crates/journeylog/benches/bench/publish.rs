@@ -66,7 +66,7 @@ pub async fn run(bench: &Bench) {
 }
 
 fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
-    let event = domain::parse::parse(line).ok()?;
+    let event = domain::parse::event(line).ok()?;
     let mut out = Vec::new();
     codec::encode(&event, &mut out);
     Some((event.key(), out))
