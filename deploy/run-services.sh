@@ -5,6 +5,9 @@ set -euo pipefail
 build --with-nginx
 dir=$run_dir/services
 mkdir -p "$dir/nginx"
+# As root, PostgreSQL runs as its own user, who can't look into every folder of root's.
+postgres_dir=$dir/postgres
+[ "$(id -u)" != 0 ] || postgres_dir=/var/tmp/journeylog-services-postgres
 pids=()
 stop() {
   trap - EXIT INT TERM
@@ -12,14 +15,14 @@ stop() {
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
   wait "${pids[@]}" 2>/dev/null || true
   tests/servers/kafka.sh stop "$dir/kafka" || true
-  tests/servers/postgres.sh stop "$dir/postgres" || true
+  tests/servers/postgres.sh stop "$postgres_dir" || true
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
 
 say "Starting Kafka and PostgreSQL …"
 eval "$(tests/servers/kafka.sh start "$dir/kafka")"
-eval "$(tests/servers/postgres.sh start "$dir/postgres")"
+eval "$(tests/servers/postgres.sh start "$postgres_dir")"
 log="kafka://$JOURNEYLOG_TEST_KAFKA/journey.events?partitions=6&replication=1"
 store=$JOURNEYLOG_TEST_POSTGRES
 
@@ -40,10 +43,10 @@ serve 2 query query
 
 sed -e "s/@LISTEN@/$listen/; s/@INGEST@/$host:$((port + 1))/; s/@QUERY@/$host:$((port + 2))/; s#@DIR@#$dir/nginx#g" \
   deploy/nginx.conf >"$dir/nginx/nginx.conf"
-nginx -e "$dir/nginx/error.log" -p "$dir/nginx" -c "$dir/nginx/nginx.conf" -g 'daemon off;' &
+PATH=$PATH:/usr/sbin nginx -e "$dir/nginx/error.log" -p "$dir/nginx" -c "$dir/nginx/nginx.conf" -g 'daemon off;' &
 pids+=($!)
 where_to_look
-say "Logs and data: $dir (gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)))"
+say "Logs and data: $dir, $postgres_dir (gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)))"
 wait -n "${pids[@]}"
 say "A process ended; see $dir/*.log"
 exit 1

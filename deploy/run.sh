@@ -2,7 +2,7 @@
 # make run: every role in one process, log and views in two SQLite files, sample journeys.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-build
+build --build-only
 dir=$run_dir/embedded
 mkdir -p "$dir"
 log=sqlite:$dir/log.db
