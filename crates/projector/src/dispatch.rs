@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// Sends records once there is room for them.
-    async fn send(&self, worker: usize, records: Vec<Record>) -> Result<(), Gone> {
+    async fn send(&mut self, worker: usize, records: Vec<Record>) -> Result<(), Gone> {
         let all = self.options.in_flight_bytes;
         let least = all / self.options.in_flight.max(1);
         let cost: usize = records.iter().map(|r| size(r).max(least)).sum();
@@ -230,7 +230,7 @@ impl Session {
 
     /// Lets partitions go: what is queued of them is dropped, and a running transaction is waited for, so that the next owner
     /// rarely meets one.
-    async fn revoke(&self, partitions: Vec<u32>) -> Result<(), Gone> {
+    async fn revoke(&mut self, partitions: Vec<u32>) -> Result<(), Gone> {
         let mut waiting = Vec::new();
         for partition in &partitions {
             self.own(*partition, false);

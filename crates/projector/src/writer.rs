@@ -281,7 +281,7 @@ fn letter(record: &Record, code: &'static str, reason: String, parks: bool) -> N
     NewDeadLetter {
         partition: record.position.partition,
         offset: record.position.offset,
-        event_type: header(record, "type").map(str::to_owned),
+        event_type: header(record, "event-type").map(str::to_owned),
         code,
         reason,
         parked_behind: false,

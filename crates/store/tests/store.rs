@@ -4,7 +4,7 @@
 mod common;
 
 use domain::table::{Table, Type};
-use journeylog_store::{Advance, Durability, NewDeadLetter, Store, ViewSpec};
+use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, Store, ViewSpec};
 
 const SPEC: ViewSpec = ViewSpec {
     name: "toy",

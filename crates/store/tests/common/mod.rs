@@ -1,7 +1,7 @@
 //! Databases for tests: SQLite in a file of its own, PostgreSQL in a database of its own. Also used by the projector's tests.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
-use journeylog_store::Engine;
+use super::Engine;
 
 /// A database that goes when it is dropped.
 pub struct Database {

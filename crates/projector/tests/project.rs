@@ -1,0 +1,288 @@
+//! The projector on every store there is: exactly once, in whatever way it is disturbed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+#[path = "../../store/tests/common/mod.rs"]
+mod databases;
+
+use common::{MemoryLog, Shared, event, some};
+use domain::facts::Facts;
+use domain::table::{Row, Table, Value};
+use domain::views::follow_ups::FollowUps;
+use domain::views::mot::{Mot, Standards};
+use domain::views::timeline::Timeline;
+use domain::views::{EventRows, PatientFold};
+use journeylog_projector::{Folded, Options, Projection, ProjectorError, Rows, run};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Engine, Store};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+fn timeline() -> Rows<Timeline> {
+    Rows("timeline", Timeline)
+}
+
+fn mot() -> Folded<Mot> {
+    Folded("mot", Mot::new(Standards::shipped()))
+}
+
+const fn follow_ups() -> Folded<FollowUps> {
+    Folded("follow_ups", FollowUps)
+}
+
+/// A projector that runs until told to stop.
+struct Running(JoinHandle<Result<(), ProjectorError>>, CancellationToken);
+
+impl Running {
+    fn start<P: Projection>(view: P, log: &Arc<MemoryLog>, store: &Store, options: &Options) -> Self {
+        let cancel = CancellationToken::new();
+        let log = Arc::new(Shared(log.clone()));
+        Self(tokio::spawn(run(view, log, store.clone(), options.clone(), cancel.clone())), cancel)
+    }
+    async fn stop(self) {
+        self.1.cancel();
+        self.0.await.unwrap().unwrap();
+    }
+    /// As a crash does: at once, wherever it is.
+    async fn kill(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
+}
+
+/// Waits until a view has seen the whole log.
+async fn seen(store: &Store, view: &str, log: &MemoryLog) {
+    for _ in 0..1_000 {
+        let at = store.checkpoints(view, 1).await.unwrap();
+        let ends: BTreeMap<u32, u64> =
+            log.ends().into_iter().enumerate().map(|(p, e)| (p.try_into().unwrap(), e)).collect();
+        if at.len() == ends.len() && at.iter().all(|c| ends[&c.partition] == c.next_offset) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{view} did not come to the end of the log");
+}
+
+/// The rows of a table, in the order of its key.
+async fn dump(store: &Store, table: &Table) -> Vec<Row> {
+    let columns: Vec<_> = table.columns.iter().map(|(c, _)| format!("\"{c}\"")).collect();
+    let sql = format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), table.name, columns[..table.key].join(", "));
+    store.engine().query(&sql, &[]).await.unwrap().into_iter().map(|r| r.0).collect()
+}
+
+fn sorted(mut rows: Vec<Row>, key: usize) -> Vec<Row> {
+    let text = |r: &Row| {
+        r[..key].iter().map(|v| if let Value::Text(t) = v { t.clone() } else { format!("{v:?}") }).collect::<Vec<_>>()
+    };
+    rows.sort_by_key(text);
+    rows
+}
+
+/// What a fold makes of the whole log.
+fn folded<F: PatientFold>(fold: &F, log: &MemoryLog) -> Vec<Vec<Row>> {
+    let mut patients: BTreeMap<String, Facts<F::Fact>> = BTreeMap::new();
+    for r in log.all() {
+        let e = codec::decode(&r.value).unwrap();
+        if let Some(fact) = fold.fact(&e) {
+            patients.entry(e.key()).or_default().add(e.header().event_id, e.content_hash(), fact);
+        }
+    }
+    let mut tables: Vec<Vec<Row>> = F::TABLES.iter().map(|_| Vec::new()).collect();
+    for (patient, facts) in &patients {
+        for (i, rows) in fold.rows(patient, facts).into_iter().enumerate() {
+            tables[i].extend(rows);
+        }
+    }
+    tables.into_iter().zip(F::TABLES).map(|(rows, t)| sorted(rows, t.key)).collect()
+}
+
+async fn equals_the_fold<F: PatientFold>(fold: &F, store: &Store, log: &MemoryLog) {
+    let wanted = folded(fold, log);
+    assert!(wanted.iter().any(|t| !t.is_empty()));
+    for (table, rows) in F::TABLES.iter().zip(wanted) {
+        assert!(dump(store, table).await == rows, "{} differs", table.name);
+    }
+}
+
+/// Ids and places of a timeline without repetition.
+async fn timeline_is_right(store: &Store, log: &MemoryLog) {
+    let mut first: BTreeMap<(String, String), Row> = BTreeMap::new();
+    for r in log.all() {
+        let e = codec::decode(&r.value).unwrap();
+        for (table, row) in Timeline.rows(&e, e.content_hash(), r.position.partition, r.position.offset) {
+            if table == 0 {
+                first.entry((e.key(), e.header().event_id.to_string())).or_insert(row);
+            }
+        }
+    }
+    let wanted: Vec<Row> = first.into_values().collect();
+    assert!(dump(store, &Timeline::TABLES[0]).await == wanted, "timeline_entries differs");
+}
+
+/// Small batches, so that there are many.
+fn options() -> Options {
+    Options { batch: 40, in_flight: 200, workers: 3, ..Options::default() }
+}
+
+fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {
+    for n in range {
+        log.publish(&some(n, 23));
+        if n % 5 == 0 {
+            log.publish(&some(n / 2, 23)); // resent, late
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_equal_the_fold_of_the_log() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        let log = MemoryLog::new(6);
+        publish(&log, 0..600);
+        let running = [
+            Running::start(timeline(), &log, &store, &options()),
+            Running::start(mot(), &log, &store, &options()),
+            Running::start(follow_ups(), &log, &store, &options()),
+        ];
+        publish(&log, 600..1_000);
+        for view in ["timeline", "mot", "follow_ups"] {
+            seen(&store, view, &log).await;
+        }
+        for r in running {
+            r.stop().await;
+        }
+        timeline_is_right(&store, &log).await;
+        equals_the_fold(&mot().1, &store, &log).await;
+        equals_the_fold(&follow_ups().1, &store, &log).await;
+        assert!(store.dead_letters(None, None, 10).await.unwrap().is_empty());
+    }
+}
+
+/// Killed anywhere, also between commit and report; two at once on every partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_fenced() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 16).await.unwrap();
+        let log = MemoryLog::new(6);
+        let other = Store::connect(&db.url, 16).await.unwrap();
+        for round in 0..12_u64 {
+            publish(&log, round * 150..(round + 1) * 150);
+            let a = Running::start(follow_ups(), &log, &store, &options());
+            let b = Running::start(follow_ups(), &log, &other, &options());
+            let t = Running::start(timeline(), &log, &store, &options());
+            let u = Running::start(timeline(), &log, &other, &Options { workers: 2, ..options() });
+            tokio::time::sleep(Duration::from_millis(5 + round * 7 % 60)).await;
+            a.kill().await;
+            t.kill().await;
+            tokio::time::sleep(Duration::from_millis(round * 5 % 30)).await;
+            b.kill().await;
+            u.kill().await;
+        }
+        let a = Running::start(follow_ups(), &log, &store, &options());
+        let b = Running::start(follow_ups(), &log, &other, &options());
+        let t = Running::start(timeline(), &log, &store, &options());
+        let u = Running::start(timeline(), &log, &other, &options());
+        seen(&store, "follow_ups", &log).await;
+        seen(&store, "timeline", &log).await;
+        for r in [a, b, t, u] {
+            r.stop().await;
+        }
+        equals_the_fold(&follow_ups().1, &store, &log).await;
+        timeline_is_right(&store, &log).await;
+        assert!(store.dead_letters(None, None, 10).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_parks_one_patient() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        let log = MemoryLog::new(2);
+        log.publish(&event("PatientCheckedIn", 1, 1, ""));
+        let poison = log.put(b"p-1", b"\x07nonsense".to_vec());
+        let running = Running::start(timeline(), &log, &store, &options());
+        seen(&store, "timeline", &log).await;
+        let mut waiting = Vec::new();
+        for n in 2..8 {
+            waiting.push(log.publish(&event("PatientCheckedIn", 1, n, "")));
+            log.publish(&event("PatientCheckedIn", 2, 100 + n, ""));
+        }
+        let keyless = log.put(b"", b"\x07".to_vec());
+        let mut stranger = Vec::new();
+        codec::encode(&event("PatientCheckedIn", 2, 50, ""), &mut stranger);
+        let stranger = log.put(b"p-3", stranger);
+        log.publish(&event("PatientCheckedIn", 3, 51, ""));
+        seen(&store, "timeline", &log).await;
+        running.stop().await;
+        let letters = store.dead_letters(Some("timeline"), None, 100).await.unwrap();
+        let at = |p: &eventlog::Position| {
+            letters
+                .iter()
+                .find(|l| (l.partition, l.offset) == (p.partition.into(), p.offset.try_into().unwrap()))
+                .unwrap()
+        };
+        assert_eq!(letters.len(), 3 + waiting.len());
+        assert_eq!((at(&poison).code.as_str(), at(&poison).parked_behind), ("undecodable", false));
+        assert_eq!(at(&keyless).code, "no_key");
+        assert_eq!(at(&stranger).code, "wrong_key");
+        assert!(waiting.iter().all(|p| at(p).parked_behind && at(p).key_hash == at(&poison).key_hash));
+        let rows = "SELECT patient_id, count(*) FROM timeline_entries GROUP BY patient_id ORDER BY patient_id";
+        let rows = store.engine().query(rows, &[]).await.unwrap();
+        let rows: Vec<_> = rows.iter().map(|r| (r.text(0), r.int(1))).collect();
+        assert_eq!(rows, [("p-1", 1), ("p-2", 6), ("p-3", 1)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_content_under_a_used_id_parks_nobody() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        let log = MemoryLog::new(2);
+        let complaint =
+            |severity: &str| event("ComplaintFiled", 1, 1, &format!(r#""complaint_id":"c","severity":"{severity}""#));
+        log.publish(&complaint("low"));
+        let same_batch = log.publish(&complaint("high"));
+        let running = [
+            Running::start(timeline(), &log, &store, &options()),
+            Running::start(follow_ups(), &log, &store, &options()),
+        ];
+        seen(&store, "timeline", &log).await;
+        seen(&store, "follow_ups", &log).await;
+        let later = log.publish(&complaint("severe"));
+        log.publish(&complaint("low"));
+        log.publish(&event("PatientCheckedIn", 1, 2, ""));
+        seen(&store, "timeline", &log).await;
+        seen(&store, "follow_ups", &log).await;
+        for r in running {
+            r.stop().await;
+        }
+        for view in ["timeline", "follow_ups"] {
+            let letters = store.dead_letters(Some(view), None, 100).await.unwrap();
+            let at: Vec<_> = letters.iter().map(|l| (l.offset.unsigned_abs(), l.code.as_str())).collect();
+            assert_eq!(at, [(same_batch.offset, "conflict"), (later.offset, "conflict")], "{view}");
+        }
+        assert_eq!(dump(&store, &Timeline::TABLES[0]).await.len(), 2);
+        equals_the_fold(&follow_ups().1, &store, &log).await;
+    }
+}
+
+/// A database that lost commits, or was restored: the log gives them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_went_back_is_filled_again() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        let log = MemoryLog::new(3);
+        publish(&log, 0..200);
+        let running = Running::start(timeline(), &log, &store, &options());
+        seen(&store, "timeline", &log).await;
+        store.engine().execute("DELETE FROM timeline_entries_g1 WHERE log_offset >= 10", &[]).await.unwrap();
+        store.engine().execute("UPDATE checkpoints SET next_offset = 10", &[]).await.unwrap();
+        publish(&log, 200..210);
+        seen(&store, "timeline", &log).await;
+        running.stop().await;
+        timeline_is_right(&store, &log).await;
+    }
+}
