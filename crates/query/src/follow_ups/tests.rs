@@ -82,6 +82,10 @@ impl Publish for World {
             Ok(Published { position: format!("0:{}", self.offset.load(Ordering::SeqCst) - 1), duplicate })
         })
     }
+
+    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>> {
+        Box::pin(async { Ok(vec![self.offset.load(Ordering::SeqCst).cast_unsigned()]) })
+    }
 }
 
 struct Test {
@@ -102,7 +106,8 @@ impl Test {
             offset: AtomicI64::new(0),
         });
         let app = Arc::new(App {
-            store: store.engine().clone(),
+            store,
+            mot: Arc::new(domain::views::mot::Mot::new(domain::views::mot::Standards::shipped())),
             publish: world.clone(),
             now: || Micros(NOW.get()),
             after_limit: std::time::Duration::from_millis(200),
