@@ -24,7 +24,8 @@ async fn five_processes_carry_an_event_to_all_views_and_drain_on_sigterm() {
     let Some(b) = Backends::services("carry").await else { return };
     let (mut gateway, mut projectors, mut api) = roles(&b).await;
     let p = "p-00000000000000cc";
-    let ended = event("ConsultEnded", p, "2026-03-09T01:40:00Z", json!({"encounter_id": "E-1", "appointment_id": "A-1"}));
+    let ended =
+        event("ConsultEnded", p, "2026-03-09T01:40:00Z", json!({"encounter_id": "E-1", "appointment_id": "A-1"}));
     let (status, answer) = gateway.post("/v1/events", &ended).await;
     assert_eq!(status, 201, "{answer}");
     let after = answer["position"].as_str().unwrap();
@@ -64,7 +65,11 @@ async fn content(engine: &store::Engine) -> BTreeMap<&'static str, BTreeSet<Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn real_history_gives_identical_views_on_both_pairs_of_backends() {
-    let (Some(sepsis), Some(patients)) = (support::shared_data("logs/sepsis.csv"), support::shared_data("logs/patients.csv")) else { return };
+    let (Some(sepsis), Some(patients)) =
+        (support::shared_data("logs/sepsis.csv"), support::shared_data("logs/patients.csv"))
+    else {
+        return;
+    };
     let Some(services) = Backends::services("history").await else { return };
     let mut found = Vec::new();
     for b in [Backends::embedded(), services] {
@@ -104,7 +109,8 @@ async fn a_poison_record_on_the_topic_parks_one_patient() {
     let Some(b) = Backends::services("poison").await else { return };
     let server = b.start(&["all"]).await;
     let (poisoned, other) = ("p-00000000000000b1", "p-00000000000000b2");
-    let poison = eventlog::NewRecord { key: poisoned.into(), value: b"not an event".as_slice().into(), headers: vec![] };
+    let poison =
+        eventlog::NewRecord { key: poisoned.into(), value: b"not an event".as_slice().into(), headers: vec![] };
     b.open_log().await.append(vec![poison]).await.remove(0).unwrap();
     for p in [poisoned, other] {
         let e = event("PatientCheckedIn", p, "2026-03-09T01:40:00Z", json!({"appointment_id": "A-1"}));
