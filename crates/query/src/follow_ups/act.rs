@@ -266,9 +266,7 @@ pub async fn complete(
 /// Whether the item will be closed by this.
 fn closes(row: &ItemRow, call: bool, closure: Option<ItemClosure>) -> bool {
     match (row.missing.as_deref(), closure) {
-        (_, None) => {
-            (row.kind == ItemKind::PostVisit.as_str() && call) || (row.missing.as_deref() == Some("call") && call)
-        }
+        (missing, None) => call && (row.kind == ItemKind::PostVisit.as_str() || missing == Some("call")),
         (Some("resolution") | None, Some(_)) => true,
         (Some(_), Some(ItemClosure::Resolved)) => call,
         (Some(_), Some(_)) => true,
