@@ -1,4 +1,5 @@
 //! How many events a second one core parses, checks, encodes and de-duplicates, without any log or socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use async_trait::async_trait;
 use eventlog::{Log, LogError, NewRecord, Position, Record, Start, Subscription};

@@ -1,4 +1,5 @@
 //! Who may depend on whom (ARCHITECTURE.md).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! The whole way of an event in one process on SQLite, as a hospital's system, a nurse and an ops team see it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 

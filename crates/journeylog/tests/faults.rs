@@ -1,5 +1,6 @@
 //! Exactly once, proven: projectors killed and moved, broker and database restarted, while publishing goes on. The views must
 //! equal the pure fold of the log. `ROUNDS` and `SEED` set how many rounds and which (make soak).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
@@ -46,7 +47,7 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
         match random.random_range(0..10) {
             // A second one takes over partitions, or one dies with whatever it had half done.
             0..=3 if projectors.len() < 2 => projectors.push(b.spawn(&PROJECT, &[])),
-            8 if round % 2 == 0 => restart("JOURNEYLOG_TEST_KAFKA_DIR", "kafka.sh"),
+            8 if round.is_multiple_of(2) => restart("JOURNEYLOG_TEST_KAFKA_DIR", "kafka.sh"),
             9 => restart("JOURNEYLOG_TEST_POSTGRES_DIR", "postgres.sh"),
             _ => {
                 let victim = random.random_range(0..projectors.len());

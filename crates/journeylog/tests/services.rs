@@ -1,4 +1,5 @@
 //! The same on Kafka and PostgreSQL, each role a process of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
