@@ -2,7 +2,7 @@
 //!
 //! The same options give the same bytes on every machine: one `ChaCha8` stream per patient, exact arithmetic only, and no
 //! clock. Lines come in the order in which the sources recorded them; resends come later than their originals, and a few
-//! demonstration patients come first. Memory does not grow with the number of patients ([`buckets`]). What is modelled,
+//! demonstration patients come first. Memory does not grow with the number of patients (`buckets.rs`). What is modelled,
 //! and where the figures come from, is in `docs/simulator.md`.
 
 mod after;
