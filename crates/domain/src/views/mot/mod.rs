@@ -4,7 +4,9 @@
 //! (`score::assess`). What the model says is in `docs/mot.md`. No amount of money is kept (F17).
 
 mod explain;
+mod explanation;
 mod facts;
+mod kind;
 mod resolve;
 mod score;
 mod signals;
@@ -13,13 +15,14 @@ pub mod stats;
 mod tables;
 mod touchpoint;
 
-pub use explain::{
-    AlertNote, Cap, Contribution, JourneyExplanation, JourneyPart, Missing, RoleScore, TouchpointExplanation, explain,
+pub use explain::explain;
+pub use explanation::{
+    AlertNote, Cap, Contribution, JourneyExplanation, JourneyPart, Missing, RoleScore, TouchpointExplanation,
 };
 pub use facts::Fact;
+pub use kind::TouchKind;
 pub use score::MODEL;
 pub use standard::{Evidence, Promise, Rule, SHIPPED, Scale, Signal, Standard, Standards, StandardsError};
-pub use touchpoint::TouchKind;
 
 use crate::Event;
 use crate::facts::Facts;

@@ -6,69 +6,13 @@
 //! of its kind in the same journey that began last before it, else to the one that begins next, else it is one by itself.
 
 use super::facts::{Answer, Fact, What};
+pub(super) use super::kind::Subject;
+pub(super) use super::kind::TouchKind;
+use super::kind::single;
 use super::resolve::Ev;
 use crate::EventId;
 use crate::event::RefKind;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
-
-/// Kind of touchpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum TouchKind {
-    Scheduling,
-    CheckIn,
-    Consult,
-    Stay,
-    Continuation,
-    FollowUp,
-    Billing,
-}
-
-impl TouchKind {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Scheduling, Self::CheckIn, Self::Consult, Self::Stay, Self::Continuation, Self::FollowUp, Self::Billing];
-
-    /// The name, as rows and answers write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduling => "scheduling",
-            Self::CheckIn => "check_in",
-            Self::Consult => "consult",
-            Self::Stay => "stay",
-            Self::Continuation => "continuation",
-            Self::FollowUp => "follow_up",
-            Self::Billing => "billing",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.as_str() == name)
-    }
-}
-
-/// What a touchpoint is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Subject<'a> {
-    Reference(RefKind, &'a str),
-    Event(EventId),
-}
-
-impl fmt::Display for Subject<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reference(kind, id) => write!(f, "{}:{id}", kind.as_str()),
-            Self::Event(id) => write!(f, "event:{id}"),
-        }
-    }
-}
 
 pub(super) type Key<'a> = (TouchKind, Subject<'a>);
 
@@ -242,18 +186,6 @@ impl<'a> Visits<'a> {
                 .or_else(|| self.visit(fact).map(|subject| self.service(subject, fact.at))),
         };
         (kind.map_or(&TouchKind::ALL, single), key)
-    }
-}
-
-const fn single(kind: TouchKind) -> &'static [TouchKind] {
-    match kind {
-        TouchKind::Scheduling => &[TouchKind::Scheduling],
-        TouchKind::CheckIn => &[TouchKind::CheckIn],
-        TouchKind::Consult => &[TouchKind::Consult],
-        TouchKind::Stay => &[TouchKind::Stay],
-        TouchKind::Continuation => &[TouchKind::Continuation],
-        TouchKind::FollowUp => &[TouchKind::FollowUp],
-        TouchKind::Billing => &[TouchKind::Billing],
     }
 }
 
