@@ -1,6 +1,7 @@
 //! One suite, run against every backend: what a [`Log`] promises. SQLite and librdkafka's mock cluster always;
 //! a real Kafka where `JOURNEYLOG_TEST_KAFKA=host:port` names one (tests/servers/kafka.sh), which CI must have.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::arc_with_non_send_sync, reason = "the mock cluster stays on its thread")]
 
 mod contract {
     pub mod beds;

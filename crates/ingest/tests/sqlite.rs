@@ -1,4 +1,5 @@
 //! HTTP to the real log on SQLite: what is answered is in the file, also for the next process.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use axum::body::Body;
 use axum::http::Request;
