@@ -1,13 +1,12 @@
 //! The frame: 0x00, schema id as 4 bytes big-endian, datum.
 
-use crate::registry;
-use domain::Event;
+use crate::registry::{self, Entry};
+use domain::{Event, avro::Bytes};
 use serde_avro_fast::de::{DeserializerConfig, DeserializerState, read::SliceRead};
-use serde_avro_fast::ser::{SerializerConfig, SerializerState};
 use std::io::BufRead as _;
 
 /// Most bytes of a datum that [`decode`] looks at; ingest takes no event near this size.
-pub const MAX_DATUM: usize = 16 * 1024 * 1024;
+pub const MAX_DATUM: usize = 4 * 1024 * 1024;
 
 /// Nesting that a datum may have; the catalogue's deepest is 4.
 const MAX_DEPTH: usize = 16;
@@ -31,20 +30,11 @@ pub enum DecodeError {
     },
 }
 
-/// Appends the frame of an event, written with its newest schema.
-///
-/// # Panics
-/// Never for a value of the generated types: they and the schema come from the same `.avsc`. (A change of the generator
-/// that breaks this is caught by the round trip of every event type in this crate's tests.)
+/// Appends the frame of an event, written with its newest schema, which is the one that its type is generated from.
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
-    let entry = registry::newest(event.kind());
     out.push(0);
-    out.extend_from_slice(&entry.id.to_be_bytes());
-    let mut config = SerializerConfig::new(entry.avro());
-    let mut state = SerializerState::from_writer(out, &mut config);
-    if let Err(e) = event.serialize_record(state.serializer()) {
-        unreachable!("generated type and schema of {} differ: {e}", entry.kind.as_str());
-    }
+    out.extend_from_slice(&registry::newest(event.kind()).id.to_be_bytes());
+    event.put_datum(out);
 }
 
 /// Reads a frame, by the schema that wrote it.
@@ -61,15 +51,28 @@ pub fn decode(frame: &[u8]) -> Result<Event, DecodeError> {
     if datum.len() > MAX_DATUM {
         return Err(refuse("larger than an event may be"));
     }
+    let (event, rest) = if entry.newest { newest(entry, datum) } else { resolved(entry, datum) }
+        .ok_or_else(|| refuse("cut short, malformed, or a value out of range"))?;
+    if rest.is_empty() { Ok(event) } else { Err(refuse("bytes follow the datum")) }
+}
+
+/// Reads what the schema of this build wrote, with the generated reader.
+fn newest<'a>(entry: &Entry, datum: &'a [u8]) -> Option<(Event, &'a [u8])> {
+    let mut from = Bytes(datum);
+    Some((Event::get_datum(entry.kind, &mut from)?, from.0))
+}
+
+/// Reads what any known schema wrote: fields that this build has not are dropped, those that it has more get their default.
+fn resolved<'a>(entry: &Entry, datum: &'a [u8]) -> Option<(Event, &'a [u8])> {
     let mut config = DeserializerConfig::new(entry.avro());
     // Every item of our arrays takes a byte at least, so no honest array has more items than the datum has bytes.
     config.max_seq_size = datum.len();
     config.allowed_depth = MAX_DEPTH;
     let mut state = DeserializerState::with_config(SliceRead::new(datum), config);
-    let event = Event::deserialize_record(entry.kind, state.deserializer())
-        .map_err(|_| refuse("cut short, malformed, or a value out of range"))?;
-    match state.into_reader().fill_buf() {
-        Ok([]) => Ok(event),
-        _ => Err(refuse("bytes follow the datum")),
-    }
+    let event = Event::deserialize_record(entry.kind, state.deserializer()).ok()?;
+    let left = state.into_reader().fill_buf().ok()?.len();
+    Some((event, &datum[datum.len() - left..]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use std::sync::{LazyLock, OnceLock};
 pub(crate) struct Entry {
     pub(crate) id: u32,
     pub(crate) kind: Kind,
+    /// Whether this build's types are generated from it.
+    pub(crate) newest: bool,
     text: String,
     avro: OnceLock<Schema>,
 }
@@ -57,7 +59,13 @@ impl Registry {
             if e.version > version[slot] {
                 (version[slot], newest[slot]) = (e.version, e.id);
             }
-            by_id[at] = Some(Entry { id: e.id, kind, text: e.schema.get().to_owned(), avro: OnceLock::new() });
+            let text = e.schema.get().to_owned();
+            by_id[at] = Some(Entry { id: e.id, kind, newest: false, text, avro: OnceLock::new() });
+        }
+        for &id in &newest {
+            if let Some(Some(entry)) = by_id.get_mut(id as usize) {
+                entry.newest = true;
+            }
         }
         Self { by_id, newest, unlocked: unlocked.iter().filter_map(|n| Kind::from_name(n)).collect() }
     }

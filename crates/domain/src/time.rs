@@ -128,6 +128,9 @@ impl<'de> Deserialize<'de> for Micros {
 pub struct Date(pub i32);
 
 impl Date {
+    /// The earliest and latest days that `YYYY-MM-DD` can write (years 0 to 9999).
+    pub const RANGE: std::ops::RangeInclusive<i32> = -719_528..=2_932_896;
+
     /// The day as chrono has it.
     #[must_use]
     pub fn naive(self) -> NaiveDate {
@@ -186,7 +189,7 @@ impl<'de> Deserialize<'de> for Date {
             fn visit_i64<E: de::Error>(self, v: i64) -> Result<Date, E> {
                 i32::try_from(v)
                     .ok()
-                    .filter(|d| (-719_528..=2_932_896).contains(d))
+                    .filter(|d| Date::RANGE.contains(d))
                     .map(Date)
                     .ok_or_else(|| E::custom("day out of range"))
             }
