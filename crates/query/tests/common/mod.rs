@@ -28,6 +28,10 @@ impl Publish for Nowhere {
     fn publish(&self, _: Event) -> BoxFuture<'_, Result<Published, Problem>> {
         Box::pin(async { Err(Problem::not_found("way to the log")) })
     }
+
+    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>> {
+        Box::pin(async { Err(Problem::not_found("way to the log")) })
+    }
 }
 
 /// A read API over a database.
@@ -84,7 +88,7 @@ async fn on(url: &str, dir: tempfile::TempDir) -> Fixture {
     let mot = store.ensure_view(ViewSpec { name: "mot", tables: Mot::TABLES, state: true }).await.unwrap();
     store.start("mot", mot.number, &[0]).await.unwrap();
     let app = App {
-        store: store.engine().clone(),
+        store: store.clone(),
         publish: Arc::new(Nowhere),
         now,
         mot: Arc::new(Mot::new(Standards::shipped())),
