@@ -10,7 +10,6 @@ pub(super) use super::kind::Subject;
 pub(super) use super::kind::TouchKind;
 use super::kind::single;
 use super::resolve::Ev;
-use crate::EventId;
 use crate::event::RefKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
