@@ -226,7 +226,7 @@ fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
         let path = file?.path();
         if path.extension().is_some_and(|e| e == "avsc") {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            events.push((format!("events/{name}"), std::fs::read_to_string(&path)?));
+            events.push((name, std::fs::read_to_string(&path)?));
         }
     }
     let lock = if dir.join("lock.json").exists() { read("lock.json")? } else { String::new() };
