@@ -10,7 +10,7 @@ use axum::{Router, routing::get};
 use domain::Micros;
 use domain::event::Stage;
 use domain::views::View;
-use domain::views::timeline::{Assembled, Stored, assemble};
+use domain::views::timeline::{Assembled, assemble};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -114,12 +114,7 @@ impl Loaded {
 
     /// Reads the events and puts the timeline of `patient` together.
     pub(crate) async fn assemble(&self, app: &App, patient: &str, as_of: Option<Micros>) -> Result<Assembled, Problem> {
-        let mut stored = Vec::new();
-        for row in rows::entries(app.store.engine(), &self.related).await? {
-            let event = domain::views::timeline::assemble::read(&row.event)
-                .ok_or_else(|| store::StoreError::Data("an event on the timeline can't be read".into()))?;
-            stored.push(Stored { filed_under: row.patient_id, partition: row.partition, offset: row.offset, event });
-        }
+        let stored = rows::entries(app.store.engine(), &self.related).await?;
         assemble(patient, stored, as_of).ok_or_else(|| Problem::not_found("patient"))
     }
 

@@ -1,86 +1,39 @@
 //! Reading `timeline_entries` and `patient_links`.
 
-use crate::{Engine, Row, StoreError};
+use crate::{Engine, StoreError};
 use domain::table::Value;
-use domain::views::timeline::identity::{self, Identity, Link};
-use domain::{EventId, Micros};
-use std::collections::{BTreeMap, BTreeSet};
+use domain::views::timeline::identity::{self, Identity};
+use domain::views::timeline::{Stored, assemble};
+use std::collections::BTreeSet;
 
 /// Most pseudonyms that one patient may have had.
 pub const MAX_ALIASES: usize = 1_000;
 /// Most events of one patient that are put together into a timeline.
 pub const MAX_ENTRIES: usize = 200_000;
 
-/// A stored event of a patient.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EntryRow {
-    /// The pseudonym that it lies under.
-    pub patient_id: String,
-    /// Its partition.
-    pub partition: u32,
-    /// Its offset.
-    pub offset: u64,
-    /// The event as JSON.
-    pub event: String,
-}
-
 /// How much is stored of a patient: changes with every event, and with nothing else.
 pub type Fingerprint = Vec<(String, i64, i64)>;
-
-/// A link as stored, and whether a retraction took it back.
-struct LinkRow {
-    filed_under: String,
-    link: Link,
-    retracted: bool,
-}
-
-async fn links(engine: &Engine, id: &str) -> Result<(BTreeSet<String>, Vec<LinkRow>), StoreError> {
-    // One branch per index: an OR over columns is not reliably planned as such.
-    const SQL: &str = "SELECT l.patient_id, l.event_id, l.occurred_at, l.surviving, l.retired, l.merged, \
-        CASE WHEN EXISTS (SELECT 1 FROM timeline_entries r WHERE r.patient_id = l.patient_id \
-        AND r.target_event_id = l.event_id AND r.kind = 'EventRetracted') THEN 1 ELSE 0 END FROM patient_links l WHERE l.";
-    let sql = format!("{SQL}surviving = $1 UNION {SQL}retired = $1");
-    let mut seen = BTreeSet::from([id.to_owned()]);
-    let mut todo = vec![id.to_owned()];
-    let mut all: BTreeMap<EventId, LinkRow> = BTreeMap::new();
-    while let Some(next) = todo.pop() {
-        for row in engine.query(&sql, &[next.into()]).await? {
-            let l = link(&row)?;
-            for other in [&l.link.surviving, &l.link.retired, &l.filed_under] {
-                if seen.insert(other.clone()) {
-                    todo.push(other.clone());
-                }
-            }
-            all.insert(l.link.event_id, l);
-        }
-        if seen.len() > MAX_ALIASES {
-            return Err(StoreError::Data(format!("a patient has more than {MAX_ALIASES} pseudonyms")));
-        }
-    }
-    Ok((seen, all.into_values().collect()))
-}
-
-fn link(row: &Row) -> Result<LinkRow, StoreError> {
-    let event_id = row.text(1).parse().map_err(|_| StoreError::Data("an event id that is no UUID".into()))?;
-    Ok(LinkRow {
-        filed_under: row.text(0).to_owned(),
-        link: Link {
-            event_id,
-            occurred_at: Micros(row.int(2)),
-            surviving: row.text(3).to_owned(),
-            retired: row.text(4).to_owned(),
-            merged: row.int(5) != 0,
-        },
-        retracted: row.int(6) != 0,
-    })
-}
 
 /// All pseudonyms that any merge or unmerge, whether it still holds or not, ties to `patient`; itself included.
 ///
 /// # Errors
 /// Those of the database; more than [`MAX_ALIASES`].
 pub async fn related(engine: &Engine, patient: &str) -> Result<BTreeSet<String>, StoreError> {
-    Ok(links(engine, patient).await?.0)
+    // One branch per index: an OR over columns is not reliably planned as such.
+    let sql = "SELECT patient_id, surviving, retired FROM patient_links WHERE surviving = $1 \
+               UNION SELECT patient_id, surviving, retired FROM patient_links WHERE retired = $1";
+    let mut seen = BTreeSet::from([patient.to_owned()]);
+    let mut todo = vec![patient.to_owned()];
+    while let Some(next) = todo.pop() {
+        for row in engine.query(sql, &[next.into()]).await? {
+            let others = [row.text(0), row.text(1), row.text(2)].map(str::to_owned);
+            todo.extend(others.into_iter().filter(|o| seen.insert(o.clone())));
+        }
+        if seen.len() > MAX_ALIASES {
+            return Err(StoreError::Data(format!("a patient has more than {MAX_ALIASES} pseudonyms")));
+        }
+    }
+    Ok(seen)
 }
 
 /// Who `patient` is now: the surviving pseudonym and all those merged into it. For views that keep their rows by pseudonym.
@@ -88,9 +41,14 @@ pub async fn related(engine: &Engine, patient: &str) -> Result<BTreeSet<String>,
 /// # Errors
 /// Those of the database; more than [`MAX_ALIASES`].
 pub async fn identity(engine: &Engine, patient: &str) -> Result<Identity, StoreError> {
-    let standing: Vec<Link> =
-        links(engine, patient).await?.1.into_iter().filter(|l| !l.retracted).map(|l| l.link).collect();
-    Ok(identity::resolve(&standing, patient))
+    let related = related(engine, patient).await?;
+    if related.len() == 1 {
+        return Ok(identity::resolve(&[], patient));
+    }
+    let kinds = "AND kind IN ('PatientsMerged', 'PatientsUnmerged', 'PatientIdentifiersChanged', 'EventCorrected', \
+                 'EventRetracted')";
+    let links = assemble::links(read(engine, &related, kinds).await?);
+    Ok(identity::resolve(&links, patient))
 }
 
 /// `$1, $2 …` for these keys.
@@ -116,27 +74,30 @@ pub async fn fingerprint(engine: &Engine, patients: &BTreeSet<String>) -> Result
 /// All stored events of the patients, in no particular order.
 ///
 /// # Errors
-/// Those of the database; more than [`MAX_ENTRIES`].
-pub async fn entries(engine: &Engine, patients: &BTreeSet<String>) -> Result<Vec<EntryRow>, StoreError> {
+/// Those of the database; more than [`MAX_ENTRIES`]; an event that can't be read.
+pub async fn entries(engine: &Engine, patients: &BTreeSet<String>) -> Result<Vec<Stored>, StoreError> {
+    read(engine, patients, "").await
+}
+
+async fn read(engine: &Engine, patients: &BTreeSet<String>, which: &str) -> Result<Vec<Stored>, StoreError> {
     let (marks, args) = list(patients);
     let sql = format!(
-        "SELECT patient_id, partition, log_offset, event FROM timeline_entries WHERE patient_id IN ({marks}) LIMIT {}",
+        "SELECT patient_id, partition, log_offset, event FROM timeline_entries WHERE patient_id IN ({marks}) {which} \
+         LIMIT {}",
         MAX_ENTRIES + 1
     );
     let rows = engine.query(&sql, &args).await?;
     if rows.len() > MAX_ENTRIES {
         return Err(StoreError::Data(format!("a patient has more than {MAX_ENTRIES} events")));
     }
-    let position = |v: i64| u64::try_from(v).unwrap_or_default();
-    Ok(rows
-        .into_iter()
-        .map(|r| EntryRow {
-            patient_id: r.text(0).to_owned(),
-            partition: u32::try_from(r.int(1)).unwrap_or_default(),
-            offset: position(r.int(2)),
-            event: r.text(3).to_owned(),
+    rows.iter()
+        .map(|r| {
+            let partition = u32::try_from(r.int(1)).unwrap_or_default();
+            let offset = u64::try_from(r.int(2)).unwrap_or_default();
+            Stored::read(r.text(0).to_owned(), partition, offset, r.text(3))
+                .ok_or_else(|| StoreError::Data(format!("the event at {partition}:{offset} can't be read")))
         })
-        .collect())
+        .collect()
 }
 
 /// The patients that have a journey of this name, or an event with this id.

@@ -26,7 +26,16 @@ pub struct Stored {
     pub event: Event,
 }
 
-/// Reads an event from its JSON form, as stored or as embedded in a correction.
+impl Stored {
+    /// From a row of `timeline_entries`; `None` where `json` is no event.
+    #[must_use]
+    pub fn read(filed_under: String, partition: u32, offset: u64, json: &str) -> Option<Self> {
+        Some(Self { filed_under, partition, offset, event: read(json)? })
+    }
+}
+
+/// Reads an event from its JSON form, as stored or as embedded in a correction. Fields of a later version are passed over,
+/// so that a timeline can still be read after a step back.
 #[must_use]
 pub fn read(json: &str) -> Option<Event> {
     #[derive(serde::Deserialize)]
@@ -193,16 +202,7 @@ impl Assembled {
 /// (all of them where it is none). `None` where nothing is known of the patient.
 #[must_use]
 pub fn assemble(asked: &str, mut stored: Vec<Stored>, as_of: Option<Micros>) -> Option<Assembled> {
-    stored.retain(|s| {
-        let h = s.event.header();
-        h.patient_id.is_some() && as_of.is_none_or(|t| h.recorded_at <= t)
-    });
-    stored.sort_by(|a, b| {
-        let key = |s: &Stored| (s.event.header().event_id, s.partition, s.offset);
-        (&a.filed_under, key(a)).cmp(&(&b.filed_under, key(b)))
-    });
-    stored.dedup_by(|a, b| a.filed_under == b.filed_under && a.event.header().event_id == b.event.header().event_id);
-
+    tidy(&mut stored, as_of);
     let book = Book::new(&stored);
     let identity = identity::resolve(&book.links(), asked);
     let mut entries: Vec<Entry> = (0..stored.len())
@@ -218,6 +218,26 @@ pub fn assemble(asked: &str, mut stored: Vec<Stored>, as_of: Option<Micros>) -> 
     place(&mut entries);
     let journeys = group(&entries);
     Some(Assembled { asked: asked.to_owned(), identity, entries, journeys })
+}
+
+/// The merges and unmerges among the events that stand, as corrected.
+#[must_use]
+pub fn links(mut stored: Vec<Stored>) -> Vec<Link> {
+    tidy(&mut stored, None);
+    Book::new(&stored).links()
+}
+
+/// Leaves what was known of patients, each event once: where two events share an id under one key, the store keeps the first.
+fn tidy(stored: &mut Vec<Stored>, as_of: Option<Micros>) {
+    stored.retain(|s| {
+        let h = s.event.header();
+        h.patient_id.is_some() && as_of.is_none_or(|t| h.recorded_at <= t)
+    });
+    stored.sort_by(|a, b| {
+        let key = |s: &Stored| (s.event.header().event_id, s.partition, s.offset);
+        (&a.filed_under, key(a)).cmp(&(&b.filed_under, key(b)))
+    });
+    stored.dedup_by(|a, b| a.filed_under == b.filed_under && a.event.header().event_id == b.event.header().event_id);
 }
 
 /// Whether the event speaks of another event alone.

@@ -18,7 +18,10 @@ impl EventRows for Timeline {
     /// `refs` is a JSON array of `kind:id`, null where there is none; `target_event_id` names what a correction,
     /// a retraction or a feedback link is about; `event` is the whole event as published.
     ///
-    /// `patient_links`: `merged` is 1 where `retired` became an alias of `surviving`, 0 where that was undone.
+    /// A correction carries the `journey_id` of its replacement, so that a journey first named by a correction is found.
+    ///
+    /// `patient_links`: `merged` is 1 where `retired` became an alias of `surviving`, 0 where that was undone. A correction of
+    /// a merge is a row too: it leads to the pseudonyms that it names. Which links hold is decided on reading.
     const TABLES: &'static [Table] = &[
         Table {
             name: "timeline_entries",
@@ -64,8 +67,13 @@ impl EventRows for Timeline {
     ];
 
     fn rows(&self, event: &Event, hash: u64, partition: u32, offset: u64) -> Vec<(usize, Row)> {
-        let mut out = vec![(ENTRIES, entry(event, hash, partition, offset))];
-        if let Some((surviving, retired, merged)) = link(event) {
+        let replacement = match event {
+            Event::EventCorrected(e) => super::assemble::read(&e.replacement.0),
+            _ => None,
+        };
+        let holds = replacement.as_ref().unwrap_or(event);
+        let mut out = vec![(ENTRIES, entry(event, holds, hash, partition, offset))];
+        if let Some((surviving, retired, merged)) = link(holds) {
             let h = event.header();
             let row = vec![
                 event.key().into(),
@@ -83,7 +91,7 @@ impl EventRows for Timeline {
     }
 }
 
-fn entry(event: &Event, hash: u64, partition: u32, offset: u64) -> Row {
+fn entry(event: &Event, holds: &Event, hash: u64, partition: u32, offset: u64) -> Row {
     let h = event.header();
     let kind = event.kind();
     vec![
@@ -97,7 +105,7 @@ fn entry(event: &Event, hash: u64, partition: u32, offset: u64) -> Row {
         h.zone.as_str().into(),
         kind.as_str().into(),
         kind.stage().as_str().into(),
-        h.journey_id.clone().into(),
+        holds.header().journey_id.clone().or_else(|| h.journey_id.clone()).into(),
         h.site.clone().into(),
         h.department.clone().into(),
         h.actor.as_ref().map(|a| a.role.as_str()).into(),
@@ -217,6 +225,19 @@ mod tests {
         let former = serde_json::json!({"retired": "p0"});
         assert_eq!(of("PatientIdentifiersChanged", former), Some(("p1".into(), "p0".into(), Value::Int(1))));
         assert_eq!(of("PatientIdentifiersChanged", serde_json::json!({})), None);
+    }
+
+    #[test]
+    fn a_correction_is_found_by_what_it_puts_in_place() {
+        let mut h = header(Some("p1"));
+        h["journey_id"] = "j9".into();
+        let with = serde_json::json!({"type": "PatientsMerged", "header": h, "surviving": "p1", "retired": "p3"});
+        let e = parse(&serde_json::json!({"type": "EventCorrected", "header": header(Some("p1")), "reason": "r",
+            "target_event_id": "0190f5d0-0000-7000-8000-000000000001", "replacement": with}));
+        let rows = Timeline.rows(&e, 1, 0, 0);
+        assert_eq!(get(ENTRIES, &rows[0].1, "journey_id"), &"j9".into());
+        assert_eq!(get(ENTRIES, &rows[0].1, "kind"), &"EventCorrected".into());
+        assert_eq!(get(LINKS, &rows[1].1, "retired"), &"p3".into());
     }
 
     #[test]

@@ -182,6 +182,21 @@ fn events_of_no_patient_are_no_timeline() {
     assert_eq!(assemble("p", stored(&[pulse]), None), None);
 }
 
+#[test]
+fn a_corrected_merge_is_the_one_that_holds() {
+    let mut events = visit();
+    for q in ["q", "r"] {
+        events.push(event(if q == "q" { 20 } else { 21 }, "ConsultEnded", q, "2026-01-01", json!({"encounter_id": q})));
+    }
+    let wrong = merge(22, "PatientsMerged", "2026-03-10");
+    let right = event(22, "PatientsMerged", "p", "2026-03-10", json!({"surviving": "p", "retired": "r"}));
+    events.push(corrected(23, &wrong, &right, "2026-03-11"));
+    events.push(wrong);
+    assert_eq!(assemble("p", stored(&events), None).unwrap().identity.merged_from(), ["r"]);
+    assert_eq!(assemble("q", stored(&events), None).unwrap().identity.merged_from(), Vec::<String>::new());
+    assert_eq!(links(stored(&events)).len(), 1);
+}
+
 /// A few dozen events over few references, with corrections, retractions and merges among them.
 fn any_history() -> impl Strategy<Value = Vec<Event>> {
     let one = (0u8..9, 0u128..25, 1u32..28, 1u32..28, 0u8..4);
@@ -238,5 +253,43 @@ proptest! {
         }
         let shown = events.iter().filter(|e| a.identity.members.contains(&e.key())).count();
         prop_assert_eq!(shown, a.entries.len());
+    }
+}
+
+/// Events of every type, through the rows that the store keeps, in any order, number and batches.
+fn from_rows(events: &[Event]) -> Vec<Stored> {
+    use crate::table::Value;
+    use crate::views::EventRows as _;
+    let mut kept: BTreeMap<(String, String), Stored> = BTreeMap::new();
+    for e in events {
+        let rows = super::super::Timeline.rows(e, e.content_hash(), 0, 0);
+        let [Value::Text(patient), Value::Text(event), ..] = rows[0].1.as_slice() else { panic!("text keys") };
+        let Some(Value::Text(json)) = rows[0].1.last() else { panic!("the event comes last") };
+        let stored = Stored::read(patient.clone(), 0, 0, json).unwrap();
+        assert!(stored.event == *e, "{} comes back as it was published", e.kind().as_str());
+        kept.entry((patient.clone(), event.clone())).or_insert(stored);
+    }
+    kept.into_values().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn every_type_of_event_survives_and_any_order_gives_the_same(from in 0u64..10_000, n in 1u64..120, seed in any::<u64>()) {
+        let events: Vec<Event> = (from..from + n).map(crate::testing::any_example).collect();
+        let mut other = events.clone();
+        other.extend(events.iter().step_by(3).cloned());
+        let len = other.len();
+        other.rotate_left(usize::try_from(seed % len as u64).unwrap());
+        other.reverse();
+        let (rows, other) = (from_rows(&events), from_rows(&other));
+        for asked in 0..crate::testing::PATIENTS {
+            let asked = format!("patient-{asked}");
+            let a = assemble(&asked, rows.clone(), None);
+            prop_assert!(a == assemble(&asked, other.clone(), None));
+            if let Some(a) = a {
+                let _ = super::super::card(&a, crate::Micros(1_712_000_000_000_000));
+            }
+        }
     }
 }
