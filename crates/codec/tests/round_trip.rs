@@ -64,6 +64,17 @@ fn a_refusal_quotes_nothing() {
     assert!(!said.contains('Q'), "{said}");
 }
 
+#[test]
+fn an_embedded_event_has_one_spelling_whoever_sent_it() {
+    // Its text is part of the content hash. Should a dependency switch on serde_json's `preserve_order`, this fails.
+    let spelt = |text: &str| {
+        let e: domain::ids::Embedded = serde_json::from_str(text).unwrap();
+        e.0
+    };
+    assert_eq!(spelt(r#"{"b": 1, "a": {"d": 2.50, "c": "x"}}"#), r#"{"a":{"c":"x","d":2.5},"b":1}"#);
+    assert_eq!(spelt(r#""{\"b\":1,\"a\":2}""#), r#"{"a":2,"b":1}"#);
+}
+
 fn kinds() -> impl Strategy<Value = Kind> {
     (0..Kind::ALL.len()).prop_map(|i| Kind::ALL[i])
 }
