@@ -23,6 +23,7 @@ use crate::event::Event;
 use crate::facts::Facts;
 use crate::table::{Row, Table, Type, Value};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// The follow-up queue.
@@ -117,16 +118,18 @@ impl FollowUps {
         }
         let names: Vec<&str> = members.iter().map(|m| m.0.as_str()).collect();
         let present = names.first().copied().unwrap_or_default();
-        made(&names, &all, |key| owners.get(&(key.0.as_str().to_owned(), key.1.clone())).copied().unwrap_or(present))
+        made(&names, &all, |key| {
+            owners.get(&(key.0.as_str().to_owned(), key.1.to_string())).copied().unwrap_or(present)
+        })
     }
 }
 
 /// The rows of a patient with these pseudonyms; `owner` says under which of them an item lies.
-fn made<'o>(aliases: &[&str], facts: &Facts<Fact>, owner: impl Fn(&Key) -> &'o str) -> Vec<Row> {
+fn made<'o>(aliases: &[&str], facts: &Facts<Fact>, owner: impl Fn(&Key<'_>) -> &'o str) -> Vec<Row> {
     let (known, ghosts) = steps::effective(facts);
     let person = Person::of(&known);
     let gathered = steps::gather(aliases, &known, ghosts);
-    let mut items: BTreeMap<Key, Item<'_>> = gathered
+    let mut items: BTreeMap<Key<'_>, Item<'_>> = gathered
         .items
         .into_iter()
         .map(|(key, steps)| {
@@ -151,7 +154,7 @@ fn made<'o>(aliases: &[&str], facts: &Facts<Fact>, owner: impl Fn(&Key) -> &'o s
 }
 
 /// Trouble with booking should be settled before the next booking, which is when something else is to be booked.
-fn before_the_next_booking(items: &mut BTreeMap<Key, Item<'_>>) {
+fn before_the_next_booking(items: &mut BTreeMap<Key<'_>, Item<'_>>) {
     let to_book = [ItemKind::Recall, ItemKind::ReferralBooking, ItemKind::NoShow];
     let next =
         items.values().filter(|i| i.status == Status::Open && to_book.contains(&i.kind)).filter_map(|i| i.due).min();
@@ -174,13 +177,17 @@ fn bar(item: &mut Item<'_>, person: &Person<'_>) {
 }
 
 fn reasons_json(priority: &Priority) -> String {
-    let one =
-        |r: &priority::Reason| format!("{{\"part\":\"{}\",\"reason\":\"{}\",\"points\":{}}}", r.part, r.code, r.points);
-    format!("[{}]", priority.reasons.iter().map(one).collect::<Vec<_>>().join(","))
+    let mut out = String::with_capacity(64 * priority.reasons.len() + 2);
+    for r in &priority.reasons {
+        out.push(if out.is_empty() { '[' } else { ',' });
+        let _ = write!(out, "{{\"part\":\"{}\",\"reason\":\"{}\",\"points\":{}}}", r.part, r.code, r.points);
+    }
+    out.push_str(if out.is_empty() { "[]" } else { "]" });
+    out
 }
 
-fn row(patient: &str, key: &Key, item: &Item<'_>, person: &Person<'_>) -> Row {
-    let (kind, subject) = (key.0, key.1.as_str());
+fn row(patient: &str, key: &Key<'_>, item: &Item<'_>, person: &Person<'_>) -> Row {
+    let (kind, subject) = (key.0, key.1.as_ref());
     let t = item.trigger.as_ref();
     let place = t.map(|t| t.place);
     let text = |v: Option<&String>| Value::from(v.cloned());

@@ -6,10 +6,11 @@ use super::{item_id, rules};
 use crate::event::{Outcome, Severity};
 use crate::facts::Facts;
 use crate::{EventId, time::DAY};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What identifies an item of a patient.
-pub type Key = (ItemKind, String);
+pub type Key<'a> = (ItemKind, Cow<'a, str>);
 
 /// The subject of every booking friction: the next booking, whichever it will be.
 const NEXT_BOOKING: &str = "booking";
@@ -31,7 +32,7 @@ type Version<'a> = (i64, EventId, i64, Option<&'a Fact>);
 
 /// A trigger that no longer holds.
 pub struct Ghost<'a> {
-    pub key: Key,
+    pub key: Key<'a>,
     pub trigger: Trigger<'a>,
     pub reason: &'static str,
     pub at: i64,
@@ -40,6 +41,12 @@ pub struct Ghost<'a> {
 
 /// What holds, in order of occurrence, and the triggers that don't any more.
 pub fn effective(facts: &Facts<Fact>) -> (Vec<Known<'_>>, Vec<Ghost<'_>>) {
+    let edits = |f: &Fact| matches!(f.what, What::Corrected { .. } | What::Retracted { .. });
+    if !facts.iter().any(|(_, f)| edits(f)) {
+        let mut known: Vec<_> = facts.iter().map(|(id, f)| Known { id, at: f.at, what: &f.what }).collect();
+        known.sort_by_key(|k| (k.at, k.id));
+        return (known, Vec::new());
+    }
     let retracting: HashMap<EventId, EventId> = facts
         .iter()
         .filter_map(|(id, f)| if let What::Retracted { target } = f.what { Some((id, target)) } else { None })
@@ -66,7 +73,7 @@ pub fn effective(facts: &Facts<Fact>) -> (Vec<Known<'_>>, Vec<Ghost<'_>>) {
     let mut known = Vec::with_capacity(facts.len());
     let mut ghosts = Vec::new();
     for (id, f) in facts.iter() {
-        if matches!(f.what, What::Corrected { .. } | What::Retracted { .. }) {
+        if edits(f) {
             continue;
         }
         match (retracted.get(&id), corrected.contains_key(&id)) {
@@ -117,15 +124,15 @@ fn urgency_points(urgency: u8) -> Option<(&'static str, i64)> {
 }
 
 /// The subject of a recall. A re-exam belongs to the visit that asked for it.
-fn recall_subject(kind: &str, encounter: Option<&str>) -> String {
+fn recall_subject<'a>(kind: &'a str, encounter: Option<&str>) -> Cow<'a, str> {
     match encounter {
-        Some(e) if kind == RE_EXAM => format!("{RE_EXAM}/{e}"),
-        _ => kind.to_owned(),
+        Some(e) if kind == RE_EXAM => format!("{RE_EXAM}/{e}").into(),
+        _ => kind.into(),
     }
 }
 
 /// The items that a fact opens.
-pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
+pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key<'a>, Trigger<'a>)) {
     let base = |place: &'a Place, encounter: Option<&'a String>, due: Option<i64>, severity| Trigger {
         id: k.id,
         at: k.at,
@@ -144,7 +151,7 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
         What::Consult { encounter, appointment, high_risk, reexam, place } => {
             let t = base(place, Some(encounter), after(rules::AFTER_CONSULT), ("post_visit", 15));
             let t = Trigger { clinical: high(*high_risk), appointment: appointment.as_deref(), ..t };
-            open((ItemKind::PostVisit, encounter.clone()), t);
+            open((ItemKind::PostVisit, encounter.as_str().into()), t);
             if let Some((day, due)) = *reexam {
                 let due = due.max(k.at.saturating_add(rules::RECALL_LEAST));
                 let t = base(place, Some(encounter), Some(due), ("re_exam", 8));
@@ -156,21 +163,21 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
             let delay = if *high_risk { rules::AFTER_CONSULT } else { rules::AFTER_DISCHARGE };
             let t = base(place, Some(encounter), after(delay), ("post_visit", 15));
             let clinical = high(*high_risk).or(Some(("after_discharge", 5)));
-            open((ItemKind::PostVisit, encounter.clone()), Trigger { clinical, outranks: true, ..t });
+            open((ItemKind::PostVisit, encounter.as_str().into()), Trigger { clinical, outranks: true, ..t });
         }
         What::ReferralMade { referral, encounter, urgency, expires, place } => {
             let clinical = urgency_points(*urgency);
             let t = base(place, encounter.as_ref(), after(rules::REFERRAL_BOOKED), ("referral_booking", 10));
-            open((ItemKind::ReferralBooking, referral.clone()), Trigger { clinical, ..t });
+            open((ItemKind::ReferralBooking, referral.as_str().into()), Trigger { clinical, ..t });
             let due = expires.or_else(|| after(rules::REFERRAL_EXPIRY));
             let t = base(place, encounter.as_ref(), due, ("referral_completion", 12));
-            open((ItemKind::ReferralCompletion, referral.clone()), Trigger { clinical, ..t });
+            open((ItemKind::ReferralCompletion, referral.as_str().into()), Trigger { clinical, ..t });
         }
         What::Order { order, encounter, urgency, due, place } => {
             let due = due.unwrap_or_else(|| k.at.saturating_add(rules::RESULT_DUE));
             let due = due.saturating_add(rules::RESULT_GRACE);
             let t = base(place, encounter.as_ref(), Some(due), ("order_result", 15));
-            open((ItemKind::OrderResult, order.clone()), Trigger { clinical: urgency_points(*urgency), ..t });
+            open((ItemKind::OrderResult, order.as_str().into()), Trigger { clinical: urgency_points(*urgency), ..t });
         }
         What::RecallDue { kind, on, due, encounter, place, .. } => {
             let due = (*due).max(k.at.saturating_add(rules::RECALL_LEAST));
@@ -180,7 +187,8 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
             open(key, Trigger { day: Some(*on), ..t });
         }
         What::Breach { encounter, appointment, severity, place } => {
-            let subject = encounter.clone().or_else(|| appointment.clone()).unwrap_or_else(|| k.id.to_string());
+            let named = encounter.as_deref().or(appointment.as_deref());
+            let subject = named.map_or_else(|| Cow::Owned(k.id.to_string()), Cow::Borrowed);
             let severity = match severity {
                 Some(Severity::Severe) => ("dignity_breach_severe", 45),
                 _ => ("dignity_breach", 40),
@@ -196,29 +204,29 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
                 }
             };
             let t = base(place, encounter.as_ref(), after(delay), severity_points(*severity));
-            open((kind, complaint.clone()), t);
+            open((kind, complaint.as_str().into()), t);
         }
         What::NoShow { appointment, due, place } => {
             let t = base(place, None, Some(*due), ("no_show", 10));
             let t = Trigger { appointment: Some(appointment), ..t };
-            open((ItemKind::NoShow, appointment.clone()), t);
+            open((ItemKind::NoShow, appointment.as_str().into()), t);
         }
         What::Bill { claim, encounter, place } => {
             let t = base(place, encounter.as_ref(), after(rules::UNPAID), ("unpaid_bill", 2));
-            open((ItemKind::UnpaidBill, claim.clone()), t);
+            open((ItemKind::UnpaidBill, claim.as_str().into()), t);
         }
         What::Disputed { claim, encounter, place } => {
             let t = base(place, encounter.as_ref(), after(rules::DISPUTED), ("disputed_bill", 8));
-            open((ItemKind::DisputedBill, claim.clone()), t);
+            open((ItemKind::DisputedBill, claim.as_str().into()), t);
         }
         What::Asked { question, encounter, place } => {
             let t = base(place, encounter.as_ref(), after(rules::QUESTION), ("unanswered_question", 12));
-            open((ItemKind::UnansweredQuestion, question.clone()), t);
+            open((ItemKind::UnansweredQuestion, question.as_str().into()), t);
         }
         What::Friction { appointment, place } => {
             let t = base(place, None, None, ("booking_friction", 5));
             let t = Trigger { appointment: appointment.as_deref(), ..t };
-            open((ItemKind::BookingFriction, NEXT_BOOKING.to_owned()), t);
+            open((ItemKind::BookingFriction, NEXT_BOOKING.into()), t);
         }
         _ => {}
     }
@@ -226,11 +234,11 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key, Trigger<'a>)) {
 
 /// The items of a patient while their steps are gathered.
 pub struct Steps<'a> {
-    pub items: BTreeMap<Key, Vec<Step<'a>>>,
+    pub items: BTreeMap<Key<'a>, Vec<Step<'a>>>,
     pub ghosts: Vec<Ghost<'a>>,
-    ids: HashMap<String, Key>,
+    ids: HashMap<String, Key<'a>>,
     /// The items for which an appointment was booked.
-    booked_for: HashMap<&'a str, BTreeSet<Key>>,
+    booked_for: HashMap<&'a str, BTreeSet<Key<'a>>>,
 }
 
 /// Gathers the steps of every item, each item's in order.
@@ -287,29 +295,29 @@ impl<'a> Steps<'a> {
     }
 
     /// Adds a step to an item, if there is such an item.
-    fn add(&mut self, kind: ItemKind, subject: &str, k: Known<'a>, act: Act<'a>) {
-        self.add_to(&(kind, subject.to_owned()), k, act);
+    fn add(&mut self, kind: ItemKind, subject: &'a str, k: Known<'a>, act: Act<'a>) {
+        self.add_to(&(kind, subject.into()), k, act);
     }
 
-    fn add_to(&mut self, key: &Key, k: Known<'a>, act: Act<'a>) {
+    fn add_to(&mut self, key: &Key<'a>, k: Known<'a>, act: Act<'a>) {
         if let Some(steps) = self.items.get_mut(key) {
             steps.push(Step { at: k.at, id: k.id, act });
         }
     }
 
-    fn keys_of(&self, kind: ItemKind, mut matches: impl FnMut(&str, &Trigger<'a>) -> bool) -> Vec<Key> {
+    fn keys_of(&self, kind: ItemKind, mut matches: impl FnMut(&str, &Trigger<'a>) -> bool) -> Vec<Key<'a>> {
         let opens = |steps: &[Step<'a>], subject: &str, matches: &mut dyn FnMut(&str, &Trigger<'a>) -> bool| {
             steps.iter().any(|s| if let Act::Open(t) = &s.act { matches(subject, t) } else { false })
         };
         self.items
-            .range((kind, String::new())..)
+            .range((kind, Cow::Borrowed(""))..)
             .take_while(|((k, _), _)| *k == kind)
             .filter(|((_, subject), steps)| opens(steps, subject, &mut matches))
             .map(|(key, _)| key.clone())
             .collect()
     }
 
-    fn book(&mut self, key: &Key, k: Known<'a>, appointment: Option<&'a str>, starts: Option<i64>) {
+    fn book(&mut self, key: &Key<'a>, k: Known<'a>, appointment: Option<&'a str>, starts: Option<i64>) {
         if let Some(a) = appointment {
             self.booked_for.entry(a).or_default().insert(key.clone());
         }
@@ -320,7 +328,7 @@ impl<'a> Steps<'a> {
     fn bookings(&mut self, k: Known<'a>) {
         match k.what {
             What::ReferralBooked { referral, appointment, starts } => {
-                let key = (ItemKind::ReferralBooking, referral.clone());
+                let key = (ItemKind::ReferralBooking, referral.as_str().into());
                 self.book(&key, k, appointment.as_deref(), *starts);
             }
             What::RecallBooked { kind, appointment, starts, department } => {
@@ -339,7 +347,7 @@ impl<'a> Steps<'a> {
 
     fn booked(&mut self, k: Known<'a>, b: &'a Booking) {
         if let Some(referral) = &b.referral {
-            self.book(&(ItemKind::ReferralBooking, referral.clone()), k, Some(&b.appointment), Some(b.starts));
+            self.book(&(ItemKind::ReferralBooking, referral.as_str().into()), k, Some(&b.appointment), Some(b.starts));
         }
         let keys = self.keys_of(ItemKind::Recall, |subject, t| answers_recall(b, subject, t));
         for key in keys {
@@ -422,7 +430,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn referral(&mut self, k: Known<'a>, referral: &str, step: ReferralStep) {
+    fn referral(&mut self, k: Known<'a>, referral: &'a str, step: ReferralStep) {
         let (booking, completion) = match step {
             ReferralStep::CompletedWithOutcome => (Act::Finish("completed"), Act::Finish("completed_with_outcome")),
             ReferralStep::Completed => (Act::Finish("completed"), Act::Attention("outcome_missing")),
@@ -449,7 +457,7 @@ impl<'a> Steps<'a> {
         }
         let mut keys = Vec::new();
         if let Some(e) = &c.encounter {
-            keys.push((ItemKind::PostVisit, e.clone()));
+            keys.push((ItemKind::PostVisit, e.as_str().into()));
             for kind in [ItemKind::CriticalMot, ItemKind::Complaint] {
                 keys.extend(self.keys_of(kind, |_, t| t.encounter == Some(e)));
             }
@@ -461,7 +469,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn latest_visit(&self, before: i64) -> Option<Key> {
+    fn latest_visit(&self, before: i64) -> Option<Key<'a>> {
         let opened = |steps: &[Step<'_>]| {
             steps.iter().filter(|s| matches!(s.act, Act::Open(_)) && s.at <= before).map(|s| (s.at, s.id)).max()
         };
