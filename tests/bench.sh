@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/servers/install.sh
 dir=$(mktemp -d)
+chmod 711 "$dir" # PostgreSQL runs as a user of its own where this runs as root
 stop() {
   tests/servers/kafka.sh stop "$dir/kafka" >/dev/null 2>&1 || true
   tests/servers/postgres.sh stop "$dir/postgres" >/dev/null 2>&1 || true
