@@ -23,6 +23,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the configured log.
 pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
+    if let Some(kind) = codec::unlocked().first() {
+        bail!("the schema of {} has no id yet: run `journeylog schemas lock`", kind.as_str());
+    }
     let options =
         eventlog::Options { properties: settings.log.properties.clone().into_iter().collect(), ..Default::default() };
     eventlog::open(&settings.log.url, &options).await.context("log")

@@ -6,7 +6,7 @@ use crate::telemetry;
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use domain::views::View;
+use domain::views::{View, follow_ups::contact::Hours};
 use eventlog::Log;
 use futures::future::BoxFuture;
 use ingest::{Gateway, Prepared, Publisher};
@@ -90,13 +90,17 @@ async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Opti
         for spec in crate::views::specs() {
             store.ensure_view(spec).await.context("store")?;
         }
-        router = router.merge(query::router(Arc::new(query::App {
+        let [from, until] = settings.follow_ups.quiet_hours;
+        anyhow::ensure!(from < 24 && until < 24, "follow_ups.quiet_hours: hours are 0 to 23");
+        let quiet = query::follow_ups::QuietHours(Hours::between(from, until));
+        let reading = query::router(Arc::new(query::App {
             store: store.clone(),
             publish: Arc::new(Outbox { publisher, log: log.clone() }),
             now: ingest::now,
             mot: Arc::new(crate::views::mot(settings)?),
             after_limit: Duration::from_millis(settings.query.after_limit_ms),
-        })));
+        }));
+        router = router.merge(reading.layer(axum::Extension(quiet)));
     }
     Ok(router.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi())))
 }

@@ -20,6 +20,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub projector: Projector,
     pub query: Query,
+    pub follow_ups: FollowUps,
     pub mot: Mot,
     pub telemetry: Telemetry,
     pub shutdown: Shutdown,
@@ -61,6 +62,12 @@ pub struct Projector {
 #[serde(deny_unknown_fields)]
 pub struct Query {
     pub after_limit_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowUps {
+    pub quiet_hours: [u32; 2],
 }
 
 #[derive(Debug, Clone, Deserialize)]
