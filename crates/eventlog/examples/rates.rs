@@ -5,19 +5,33 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use journeylog_eventlog::{Delivery, Log, LogError, NewRecord, Options, Start, Subscription, open};
+use journeylog_eventlog::{Delivery, Log, LogError, NewRecord, Options, Record, Start, Subscription, open};
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const BATCH: usize = 1000;
 const STEADY_PER_S: u32 = 5000;
 
-struct Zero(Vec<u64>);
+/// Offsets as a store would keep them.
+#[derive(Clone)]
+struct Kept(Arc<Mutex<Vec<u64>>>);
 
-impl Start for Zero {
+impl Kept {
+    fn keep(&self, records: &[Record]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            if let Some(next) = kept.get_mut(record.position.partition as usize) {
+                *next = record.position.offset + 1;
+            }
+        }
+    }
+}
+
+impl Start for Kept {
     fn offsets<'a>(&'a self, partitions: &'a [u32]) -> BoxFuture<'a, Result<Vec<u64>, LogError>> {
-        Box::pin(async move { Ok(partitions.iter().map(|p| self.0.get(*p as usize).copied().unwrap_or(0)).collect()) })
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async move { Ok(partitions.iter().map(|p| kept.get(*p as usize).copied().unwrap_or(0)).collect()) })
     }
 }
 
@@ -74,19 +88,24 @@ async fn small(log: &Arc<dyn Log>, count: usize) -> Result<f64, Box<dyn Error>> 
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
-async fn deliveries(reader: &mut Box<dyn Subscription>, count: usize) -> Result<f64, LogError> {
+async fn deliveries(reader: &mut Box<dyn Subscription>, kept: &Kept, count: usize) -> Result<f64, LogError> {
     while !matches!(reader.next(5000).await?, Delivery::Assigned(_)) {}
     let begun = Instant::now();
     let mut seen = 0;
     while seen < count {
         if let Delivery::Records(records) = reader.next(5000).await? {
+            kept.keep(&records);
             seen += records.len();
         }
     }
     Ok(seen as f64 / begun.elapsed().as_secs_f64())
 }
 
-async fn latency(log: &Arc<dyn Log>, reader: &mut Box<dyn Subscription>) -> Result<Vec<f64>, Box<dyn Error>> {
+async fn latency(
+    log: &Arc<dyn Log>,
+    reader: &mut Box<dyn Subscription>,
+    kept: &Kept,
+) -> Result<Vec<f64>, Box<dyn Error>> {
     let origin = Instant::now();
     let (writer, total) = (log.clone(), STEADY_PER_S * 5);
     let sending = tokio::spawn(async move {
@@ -105,6 +124,7 @@ async fn latency(log: &Arc<dyn Log>, reader: &mut Box<dyn Subscription>) -> Resu
     let mut waits = Vec::new();
     while waits.len() < total as usize {
         if let Delivery::Records(records) = reader.next(5000).await? {
+            kept.keep(&records);
             let now = origin.elapsed().as_micros() as f64;
             for record in records {
                 waits.push((now - std::str::from_utf8(&record.value)?.parse::<f64>()?) / 1000.0);
@@ -129,10 +149,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bounds = log.bounds().await?;
     let total: u64 = bounds.iter().map(|(first, end)| end - first).sum();
     println!("resident before reading: {}", resident_kib("VmRSS"));
-    let mut reader = log.subscribe("rates", Arc::new(Zero(bounds.iter().map(|(first, _)| *first).collect()))).await?;
-    println!("deliver {total}: {:.0}/s", deliveries(&mut reader, usize::try_from(total)?).await?);
+    let kept = Kept(Arc::new(Mutex::new(bounds.iter().map(|(first, _)| *first).collect())));
+    let mut reader = log.subscribe("rates", Arc::new(kept.clone())).await?;
+    println!("deliver {total}: {:.0}/s", deliveries(&mut reader, &kept, usize::try_from(total)?).await?);
     println!("resident after reading: {} (peak {})", resident_kib("VmRSS"), resident_kib("VmHWM"));
-    let waits = latency(&log, &mut reader).await?;
+    let waits = latency(&log, &mut reader, &kept).await?;
     let at = |q: f64| waits.get((waits.len() as f64 * q) as usize).copied().unwrap_or_default();
     println!(
         "append to delivery at {STEADY_PER_S}/s: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",

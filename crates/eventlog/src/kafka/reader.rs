@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a question may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between asking again.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long a read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes after which a read ends early.
@@ -73,11 +75,30 @@ impl Reader {
     /// First offset and offset after the last record of each partition.
     pub(super) async fn bounds(self: &Arc<Self>, partitions: u32) -> Result<Vec<(u64, u64)>, LogError> {
         self.blocking(move |this| {
-            let first = this.offsets(partitions, Offset::Beginning)?;
-            let end = this.offsets(partitions, Offset::End)?;
-            Ok(first.into_iter().zip(end).collect())
+            this.patiently(|| {
+                let first = this.offsets(partitions, Offset::Beginning)?;
+                let end = this.offsets(partitions, Offset::End)?;
+                Ok(first.into_iter().zip(end).collect())
+            })
         })
         .await
+    }
+
+    /// Asks again while the brokers are restarting: what librdkafka knew of the leaders may be out of date then.
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        loop {
+            match ask() {
+                Err(LogError::Unavailable(why)) if Instant::now() < deadline => {
+                    tracing::debug!(error = why, "a question to the log has to be asked again");
+                    std::thread::sleep(ASK_EVERY);
+                    if let Err(error) = self.consumer.fetch_metadata(Some(&self.settings.topic), ASK_TIMEOUT / 4) {
+                        tracing::debug!(error = %error, "asking for the leaders failed");
+                    }
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// `ListOffsets` for all partitions in one request per broker: its special times are librdkafka's special offsets.
@@ -113,7 +134,8 @@ impl Reader {
 
     fn read_now(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
         let topic = &self.settings.topic;
-        let (first, end) = self.consumer.fetch_watermarks(topic, number(partition), ASK_TIMEOUT).map_err(failed)?;
+        let (first, end) =
+            self.patiently(|| self.consumer.fetch_watermarks(topic, number(partition), ASK_TIMEOUT).map_err(failed))?;
         let from = i64::try_from(from).unwrap_or(i64::MAX).max(first);
         if from >= end {
             return Ok(Vec::new());
