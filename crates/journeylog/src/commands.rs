@@ -31,9 +31,17 @@ pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
     eventlog::open(&settings.log.url, &options).await.context("log")
 }
 
+/// A publisher that knows the last events of the log, as the gateway does: sending a file again adds nothing.
+async fn open_publisher(settings: &Settings) -> anyhow::Result<Arc<Publisher>> {
+    let window = ingest::Settings { window_events: settings.ingest.recent_events, ..Default::default() };
+    let publisher = Publisher::new(open_log(settings).await?, window);
+    publisher.warm(settings.ingest.recent_events).await.context("log")?;
+    Ok(Arc::new(publisher))
+}
+
 /// `journeylog publish`.
 pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let publisher = Arc::new(Publisher::new(open_log(settings).await?, ingest::Settings::default()));
+    let publisher = open_publisher(settings).await?;
     let mut meter = Meter::new(json, size_of(file)?);
     let reader: Box<dyn AsyncRead + Unpin + Send> = if file == Path::new("-") {
         Box::new(tokio::io::stdin())
@@ -41,7 +49,7 @@ pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Re
         Box::new(tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?)
     };
     let reader = meter.bar.wrap_async_read(reader);
-    let limits = NdjsonLimits { line_bytes: settings.ingest.max_line_bytes, ..Default::default() };
+    let limits = settings.ingest.ndjson(NdjsonLimits::default());
     let done = ingest::publish_ndjson(reader, publisher, limits, |counts, refused| meter.show(counts, refused)).await;
     let summary = done.with_context(|| format!("publish {}: {}", file.display(), meter.last()))?;
     Ok(meter.end(&summary.counts))
@@ -61,14 +69,17 @@ pub async fn import(
         Some(path) => Some(std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?),
         None => None,
     };
-    let publisher = Arc::new(Publisher::new(open_log(settings).await?, ingest::Settings::default()));
+    let publisher = open_publisher(settings).await?;
     let mut meter = Meter::new(json, size_of(file)?);
     let input = std::fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
     let input = meter.bar.wrap_read(input);
-    let done = ingest::import(input, &mapping, publisher, NdjsonLimits::default(), |counts, rows| {
+    let limits = settings.ingest.ndjson(NdjsonLimits::default());
+    let mut listed = Ok(());
+    let done = ingest::import(input, &mapping, publisher, limits, |counts, rows| {
         if let Some(out) = &mut list {
             for r in rows {
-                let _ = writeln!(out, "{}", json!({"line": r.line, "reason": r.reason}));
+                let written = writeln!(out, "{}", json!({"line": r.line, "reason": r.reason}));
+                listed = std::mem::replace(&mut listed, Ok(())).and(written);
             }
             meter.show(counts, &[]);
         } else {
@@ -76,6 +87,7 @@ pub async fn import(
         }
     });
     let report = done.await.with_context(|| format!("import {}", file.display()))?;
+    listed.context("the list of refused rows is not complete")?;
     Ok(meter.end(&report.counts))
 }
 

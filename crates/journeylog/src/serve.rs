@@ -62,7 +62,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let health = Health { log, store, views: roles.views.clone(), metrics: handle };
     router = router.merge(health::routes(Arc::new(health)));
     if !settings.telemetry.otlp_endpoint.is_empty() {
-        router = router.layer(tower_http::trace::TraceLayer::new_for_http());
+        router = router.layer(tower_http::trace::TraceLayer::new_for_http().make_span_with(telemetry::request_span));
     }
     listen(&mut tasks, settings, router, cancel.clone()).await?;
     tracing::info!(role = name, listen = %settings.listen, "started");
@@ -114,15 +114,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 fn limits(settings: &Settings) -> ingest::Limits {
     let i = &settings.ingest;
-    let mut limits = ingest::Limits {
+    let limits = ingest::Limits::default();
+    ingest::Limits {
         body_bytes: i.max_body_bytes,
         array_events: i.max_batch_events,
         in_flight_events: i.max_in_flight_events,
-        ..Default::default()
-    };
-    limits.ndjson.line_bytes = i.max_line_bytes;
-    limits.ndjson.event.clock_skew = i64::from(i.max_clock_skew_s) * 1_000_000;
-    limits
+        ndjson: i.ndjson(limits.ndjson),
+        ..limits
+    }
 }
 
 /// The read API's way to the log: the same publisher as the gateway's.
@@ -221,9 +220,7 @@ fn report(ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinErr
             tracing::error!(task, error = format!("{e:#}"), "failed");
             false
         }
-        Err(e) => {
-            tracing::error!(error = %e, "panicked");
-            false
-        }
+        // The panic was logged by its hook; its message stays out of the log.
+        Err(_) => false,
     }
 }

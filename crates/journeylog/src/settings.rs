@@ -51,6 +51,15 @@ pub struct Ingest {
     pub max_in_flight_events: usize,
 }
 
+impl Ingest {
+    /// `limits` with what is configured of them.
+    pub fn ndjson(&self, mut limits: ingest::NdjsonLimits) -> ingest::NdjsonLimits {
+        limits.line_bytes = self.max_line_bytes;
+        limits.event.clock_skew = i64::from(self.max_clock_skew_s) * 1_000_000;
+        limits
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projector {

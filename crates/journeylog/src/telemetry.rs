@@ -7,7 +7,12 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use std::collections::HashMap;
+use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// How often the samples of histograms are summed up; unscraped ones would pile up otherwise.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Upper bounds of the latency histograms, seconds.
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -25,18 +30,24 @@ impl Drop for Guard {
     }
 }
 
-/// Sets up logs and traces for the process.
+/// Sets up logs and traces for the process. The filter is for what is logged; traces have every span from INFO on.
 pub fn init(settings: &Telemetry, role: &'static str) -> anyhow::Result<Guard> {
     let filter = EnvFilter::try_new(&settings.filter).context("telemetry.filter")?;
     let provider =
         if settings.otlp_endpoint.is_empty() { None } else { Some(provider(&settings.otlp_endpoint, role)?) };
-    let traces = provider.as_ref().map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer("journeylog")));
+    let tracer = |p: &SdkTracerProvider| tracing_opentelemetry::layer().with_tracer(p.tracer("journeylog"));
+    let traces = provider.as_ref().map(|p| tracer(p).with_filter(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(traces).with(lines).try_init().context("telemetry")?;
+    tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init().context("telemetry")?;
+    // The message of a panic may quote the data that it was about; the place is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
     Ok(Guard(provider))
 }
 
@@ -51,12 +62,26 @@ fn provider(endpoint: &str, role: &'static str) -> anyhow::Result<SdkTracerProvi
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// Sets up metrics for the process; the handle renders them.
+/// Sets up metrics for the process and keeps them small, on the runtime that it is called on; the handle renders them.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
-        .context("metrics")
+        .context("metrics")?;
+    let kept = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            kept.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// The span of a request. It names the route, never the path: that has a patient's pseudonym in it.
+pub fn request_span(request: &axum::extract::Request) -> tracing::Span {
+    let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("", axum::extract::MatchedPath::as_str);
+    tracing::info_span!("http", otel.kind = "server", http.request.method = %request.method(), http.route = route)
 }
 
 /// The W3C `traceparent` of the current span, if it is traced.
