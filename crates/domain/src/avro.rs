@@ -61,9 +61,11 @@ impl<'a> Bytes<'a> {
         usize::try_from(self.long()?).ok()
     }
 
+    /// A string; one with U+0000, which no PostgreSQL takes, counts as malformed.
     fn str(&mut self) -> Option<&'a str> {
         let n = self.index()?;
-        std::str::from_utf8(self.take(n)?).ok()
+        let bytes = self.take(n)?;
+        if bytes.contains(&0) { None } else { std::str::from_utf8(bytes).ok() }
     }
 }
 

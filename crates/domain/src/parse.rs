@@ -6,7 +6,7 @@
 mod check;
 mod walk;
 
-pub use check::{Limits, validate};
+pub use check::{Limits, MOST_IDENTIFIER_BYTES, storable, validate};
 
 use crate::event::{Event, Kind};
 use serde::Deserialize;
@@ -96,6 +96,7 @@ const MOST_ERRORS: usize = 100;
 pub fn event_value(value: &serde_json::Value) -> Result<Event, ParseError> {
     let mut errors = Vec::new();
     let kind = walk::event(value, "", &mut errors);
+    errors.truncate(MOST_ERRORS);
     match kind.map(|k| Event::deserialize_record(k, value)) {
         Some(Ok(event)) if errors.is_empty() => Ok(event),
         _ if errors.is_empty() => Err(ParseError::Fields(vec![FieldError::new("", "is no event")])),

@@ -1,6 +1,7 @@
 //! The first half of a worker: decodes records while the second half writes the ones before.
 
 use crate::Projection;
+use domain::parse::MOST_IDENTIFIER_BYTES;
 use eventlog::Record;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -68,6 +69,10 @@ fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
     if record.key.is_empty() {
         return poison("no_key", "the record has no key".into(), false);
     }
+    if record.key.len() > MOST_IDENTIFIER_BYTES {
+        // Every event of this key ends here, so nothing has to wait.
+        return poison("unstorable", "the record's key is longer than an index takes".into(), false);
+    }
     // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
     let event = match catch_unwind(|| codec::decode(&record.value)) {
         Ok(Ok(event)) => event,
@@ -78,6 +83,9 @@ fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
     if key.as_bytes() != record.key {
         // Its rows are another key's, and perhaps another partition's: two owners would write them.
         return poison("wrong_key", "the record's key is not its event's".into(), false);
+    }
+    if !domain::parse::storable(&event) {
+        return poison("unstorable", "an identifier is longer than an index takes, or has U+0000".into(), true);
     }
     match catch_unwind(AssertUnwindSafe(|| view.item(&key, event, record.position))) {
         Ok(Some(item)) => Outcome::Item(item),

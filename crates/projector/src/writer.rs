@@ -281,7 +281,8 @@ fn letter(record: &Record, code: &'static str, reason: String, parks: bool) -> N
     NewDeadLetter {
         partition: record.position.partition,
         offset: record.position.offset,
-        event_type: header(record, "event-type").map(str::to_owned),
+        // Anybody may write headers: only the name of a type is shown later on.
+        event_type: header(record, "event-type").filter(|t| domain::Kind::from_name(t).is_some()).map(str::to_owned),
         code,
         reason,
         parked_behind: false,

@@ -215,6 +215,11 @@ async fn poison_parks_one_patient() {
         codec::encode(&event("PatientCheckedIn", 2, 50, ""), &mut stranger);
         let stranger = log.put(b"p-3", stranger);
         log.publish(&event("PatientCheckedIn", 3, 51, ""));
+        // What no PostgreSQL takes: U+0000 in a text, and more than 2,704 bytes in an index.
+        let long: String = (0..800).map(|n| format!("{:08x}", u32::wrapping_mul(n, 2_654_435_761))).collect();
+        let nul = log.publish(&event("PatientCheckedIn", 4, 60, r#""appointment_id":"a\u0000""#));
+        let reference = log.publish(&event("PatientCheckedIn", 5, 61, &format!(r#""encounter_id":"{long}""#)));
+        let key = log.put(long.as_bytes(), b"\x07".to_vec());
         seen(&store, "timeline", &log).await;
         running.stop().await;
         let letters = store.dead_letters(Some("timeline"), None, 100).await.unwrap();
@@ -224,7 +229,9 @@ async fn poison_parks_one_patient() {
                 .find(|l| (l.partition, l.offset) == (p.partition.into(), p.offset.try_into().unwrap()))
                 .unwrap()
         };
-        assert_eq!(letters.len(), 3 + waiting.len());
+        assert_eq!(letters.len(), 6 + waiting.len());
+        assert_eq!(at(&nul).code, "undecodable");
+        assert_eq!((at(&reference).code.as_str(), at(&key).code.as_str()), ("unstorable", "unstorable"));
         assert_eq!((at(&poison).code.as_str(), at(&poison).parked_behind), ("undecodable", false));
         assert_eq!(at(&keyless).code, "no_key");
         assert_eq!(at(&stranger).code, "wrong_key");

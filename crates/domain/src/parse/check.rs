@@ -25,6 +25,9 @@ impl Default for Limits {
     }
 }
 
+/// Longest identifier, bytes of UTF-8: PostgreSQL's indexes take entries of at most 2,704 bytes.
+pub const MOST_IDENTIFIER_BYTES: usize = 512;
+
 /// Checks the rules between fields and those on values: key, pseudonym, zone, times not in the future, scales, shares,
 /// money, counts, and lengths. `json` is [`Event::to_json`] of the event, which the caller needs anyway.
 ///
@@ -34,8 +37,59 @@ pub fn validate(event: &Event, json: &str, limits: &Limits, now: Micros) -> Resu
     let mut errors = Vec::new();
     header(event, limits, now, &mut errors);
     payload(event, limits, &mut errors);
+    identifiers(event, "", &mut errors);
     strings(json, limits, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Whether a store can take the event: identifiers that it puts into indexes have at most [`MOST_IDENTIFIER_BYTES`], which
+/// [`validate`] holds too, and a replacement has no U+0000. For readers of events that may have come past the gateway.
+#[must_use]
+pub fn storable(event: &Event) -> bool {
+    let mut errors = Vec::new();
+    identifiers(event, "", &mut errors);
+    let nul = matches!(event, Event::EventCorrected(e) if e.replacement.0.contains("\\u0000"));
+    errors.is_empty() && !nul
+}
+
+/// Notes identifiers that are too long for an index, those of a replacement included.
+fn identifiers(event: &Event, at: &str, errors: &mut Vec<FieldError>) {
+    let mut check = |place: &str, field: &str, suffix: &str, id: &str| {
+        if id.len() > MOST_IDENTIFIER_BYTES {
+            let reason = format!("is longer than {MOST_IDENTIFIER_BYTES} bytes");
+            errors.push(FieldError::new(format!("{at}{place}/{field}{suffix}"), reason));
+        }
+    };
+    let h = event.header();
+    let patient = h.patient_id.as_ref().map(crate::PatientId::as_str);
+    let header = [
+        ("patient_id", patient),
+        ("journey_id", h.journey_id.as_deref()),
+        ("site", h.site.as_deref()),
+        ("department", h.department.as_deref()),
+    ];
+    for (field, id) in header {
+        check("/header", field, "", id.unwrap_or_default());
+    }
+    event.each_reference(|kind, id| check("", kind.as_str(), "_id", id));
+    if let Some((surviving, retired, _)) = crate::views::timeline::rows::link(event) {
+        check("", "surviving", "", surviving);
+        check("", "retired", "", retired);
+    }
+    match event {
+        Event::FeedbackLinked(e) => check("", "target_event_id", "", &e.target_event_id),
+        Event::EventRetracted(e) => check("", "target_event_id", "", &e.target_event_id),
+        Event::EventCorrected(e) => {
+            check("", "target_event_id", "", &e.target_event_id);
+            // A correction of a correction is refused elsewhere.
+            if at.is_empty()
+                && let Ok(new) = event_str(&e.replacement.0)
+            {
+                identifiers(&new, "/replacement", errors);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn header(event: &Event, limits: &Limits, now: Micros, errors: &mut Vec<FieldError>) {

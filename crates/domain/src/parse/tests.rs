@@ -131,6 +131,17 @@ fn rules_on_values() {
 }
 
 #[test]
+fn identifiers_fit_an_index() {
+    let long = "x".repeat(MOST_IDENTIFIER_BYTES + 1);
+    for at in ["/header/journey_id", "/header/site", "/header/department", "/appointment_id"] {
+        let v = with(at, long.clone().into());
+        assert_eq!(errors(&v), [(at.to_owned(), "is longer than 512 bytes".to_owned())]);
+        assert!(!storable(&event(v.to_string().as_bytes()).unwrap()));
+    }
+    assert!(storable(&event(with("/appointment_id", long[1..].into()).to_string().as_bytes()).unwrap()));
+}
+
+#[test]
 fn a_correction_holds_its_target_again() {
     let replacement = with("/appointment_id", "a-2".into());
     let mut v = serde_json::json!({
