@@ -129,7 +129,6 @@ impl Session {
                 reached: told.clone(),
                 stop: stop.clone(),
                 expected: BTreeMap::new(),
-                memory: P::Memory::default(),
             };
             let view = view.clone();
             tasks.spawn(async move {

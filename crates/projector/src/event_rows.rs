@@ -26,25 +26,18 @@ impl Item {
 
 impl<V: EventRows> Projection for Rows<V> {
     type Item = Item;
-    type Memory = ();
 
     fn spec(&self) -> ViewSpec {
         ViewSpec { name: self.0, tables: V::TABLES, state: false }
     }
 
-    fn item(&self, _: &str, event: Event, position: Position) -> Option<Item> {
+    fn item(&self, event: Event, position: Position) -> Option<Item> {
         let hash = event.content_hash();
         let rows = self.1.rows(&event, hash, position.partition, position.offset);
         (!rows.is_empty()).then(|| Item { hash: hash.cast_signed(), rows })
     }
 
-    async fn write(
-        &self,
-        tx: &mut Tx,
-        generation: &Generation,
-        (): &mut (),
-        items: &[&Item],
-    ) -> Result<Vec<Rejected>, StoreError> {
+    async fn write(&self, tx: &mut Tx, generation: &Generation, items: &[&Item]) -> Result<Vec<Rejected>, StoreError> {
         let mut conflicts = HashSet::new();
         for table in 0..V::TABLES.len() {
             let with: Vec<(usize, &[Value])> = items

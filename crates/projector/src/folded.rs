@@ -36,13 +36,12 @@ struct Writes {
 
 impl<F: PatientFold> Projection for Folded<F> {
     type Item = Item<F::Fact>;
-    type Memory = ();
 
     fn spec(&self) -> ViewSpec {
         ViewSpec { name: self.0, tables: F::TABLES, state: true }
     }
 
-    fn item(&self, _: &str, event: Event, position: Position) -> Option<Self::Item> {
+    fn item(&self, event: Event, position: Position) -> Option<Self::Item> {
         let fact = self.1.fact(&event)?;
         let (id, hash) = (event.header().event_id, event.content_hash());
         Some(Item { patient: self.1.key(&event), partition: position.partition, id, hash, fact })
@@ -52,7 +51,6 @@ impl<F: PatientFold> Projection for Folded<F> {
         &self,
         tx: &mut Tx,
         generation: &Generation,
-        (): &mut (),
         items: &[&Self::Item],
     ) -> Result<Vec<Rejected>, StoreError> {
         let Some(state) = generation.state().filter(|_| !items.is_empty()) else { return Ok(Vec::new()) };

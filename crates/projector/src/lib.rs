@@ -28,25 +28,21 @@ use store::{Generation, StoreError, Tx, ViewSpec};
 pub trait Projection: Send + Sync + 'static {
     /// What is kept of an event until it is written.
     type Item: Send + Sync;
-    /// What a worker remembers of a partition from one batch to the next. It is dropped whenever the partition's rows may
-    /// have been written by another.
-    type Memory: Default + Send;
 
     /// The view's name and tables.
     fn spec(&self) -> ViewSpec;
 
     /// What the view keeps of an event; `None` when the event means nothing to it. Pure.
-    fn item(&self, key: &str, event: Event, position: Position) -> Option<Self::Item>;
+    fn item(&self, event: Event, position: Position) -> Option<Self::Item>;
 
     /// Writes items, in the log's order, and says which it could not take.
     ///
     /// # Errors
-    /// Those of the database. Then the transaction is rolled back and tried again, with a fresh memory.
+    /// Those of the database. Then the transaction is rolled back and tried again.
     fn write(
         &self,
         tx: &mut Tx,
         generation: &Generation,
-        memory: &mut Self::Memory,
         items: &[&Self::Item],
     ) -> impl Future<Output = Result<Vec<Rejected>, StoreError>> + Send;
 }

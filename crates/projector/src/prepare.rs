@@ -87,7 +87,7 @@ fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
     if !domain::parse::storable(&event) {
         return poison("unstorable", "an identifier is longer than an index takes, or has U+0000".into(), true);
     }
-    match catch_unwind(AssertUnwindSafe(|| view.item(&key, event, record.position))) {
+    match catch_unwind(AssertUnwindSafe(|| view.item(event, record.position))) {
         Ok(Some(item)) => Outcome::Item(item),
         Ok(None) => Outcome::Unused,
         Err(_) => poison("unfoldable", "taking the event panicked".into(), true),

@@ -32,7 +32,6 @@ pub struct Writer<P: Projection> {
     pub stop: CancellationToken,
     /// The next offset of each partition, as this worker knows it.
     pub expected: BTreeMap<u32, u64>,
-    pub memory: P::Memory,
 }
 
 type Batch<P> = Vec<Prepared<<P as Projection>::Item>>;
@@ -60,11 +59,9 @@ impl<P: Projection> Writer<P> {
             match message {
                 Message::Assign(partition, offset) => {
                     self.expected.insert(partition, offset);
-                    self.memory = P::Memory::default();
                 }
                 Message::Revoke(partition, done) => {
                     self.expected.remove(&partition);
-                    self.memory = P::Memory::default();
                     let _ = done.send(());
                 }
                 Message::Records(mut batch, room) => {
@@ -105,7 +102,6 @@ impl<P: Projection> Writer<P> {
                 Err(e) => Err(e.into()),
             };
             let Err(e) = failed else { continue };
-            self.memory = P::Memory::default();
             self.wait(e, &mut retry).await?;
             if self.stop.is_cancelled() {
                 return Ok(());
@@ -135,7 +131,6 @@ impl<P: Projection> Writer<P> {
 
     /// Takes over the store's checkpoints: what another owner has written meanwhile is skipped here.
     async fn resync(&mut self) -> Result<(), ProjectorError> {
-        self.memory = P::Memory::default();
         let stored = self.store.checkpoints(self.name, self.generation.number).await?;
         let stored: BTreeMap<u32, u64> = stored.iter().map(|c| (c.partition, c.next_offset)).collect();
         for (partition, expected) in &mut self.expected {
@@ -190,7 +185,7 @@ impl<P: Projection> Writer<P> {
         });
         let (items, mut letters, records) = sort(mine, &mut parked);
         let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
-        let rejected = self.view.write(&mut tx, &self.generation, &mut self.memory, &plain).await?;
+        let rejected = self.view.write(&mut tx, &self.generation, &plain).await?;
         letters.extend(rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));
         tx.bury(&self.generation, &letters).await?;
         tx.commit().await?;
