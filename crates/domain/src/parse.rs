@@ -14,8 +14,9 @@ use std::borrow::Cow;
 
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) to it; empty for the whole document.
+    /// JSON pointer (RFC 6901) to it, empty for the whole document; or the name of a parameter.
     pub pointer: String,
     /// What is wrong, without quoting the value.
     pub reason: String,

@@ -136,10 +136,7 @@ impl query::Publish for Outbox {
             let prepared =
                 Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
                     let mut p = query::Problem::bad_field("", "the event would not be valid");
-                    p.errors = errors
-                        .into_iter()
-                        .map(|e| query::problem::FieldProblem { pointer: e.pointer, reason: e.reason })
-                        .collect();
+                    p.errors = errors;
                     p
                 })?;
             match self.publisher.publish(&[prepared]).await.pop() {

@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
+use domain::parse::FieldError;
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
@@ -21,19 +22,10 @@ pub struct Problem {
     pub detail: String,
     /// Which fields are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldProblem>,
+    pub errors: Vec<FieldError>,
     /// When to try again, seconds; also the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
-}
-
-/// A wrong field.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct FieldProblem {
-    /// JSON pointer (RFC 6901) or parameter name.
-    pub pointer: String,
-    /// Why it is refused.
-    pub reason: String,
 }
 
 impl Problem {
@@ -62,7 +54,7 @@ impl Problem {
     /// 400, for one parameter or field.
     pub fn bad_field(pointer: &str, reason: impl Into<String>) -> Self {
         let mut p = Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", "a parameter or field is wrong");
-        p.errors.push(FieldProblem { pointer: pointer.to_owned(), reason: reason.into() });
+        p.errors.push(FieldError::new(pointer, reason));
         p
     }
 

@@ -1,6 +1,7 @@
 //! Shapes of bodies, for the OpenAPI description alone; the code itself writes and reads without them.
 #![allow(dead_code)]
 
+use domain::parse::FieldError;
 use utoipa::ToSchema;
 
 /// An event, or an array of events.
@@ -87,14 +88,4 @@ pub(super) struct Problem {
     detail: String,
     /// Wrong fields.
     errors: Option<Vec<FieldError>>,
-}
-
-/// A wrong field.
-#[derive(ToSchema)]
-pub(super) struct FieldError {
-    /// JSON pointer to it.
-    #[schema(example = "/3/header/occurred_at")]
-    pointer: String,
-    /// What is wrong.
-    reason: String,
 }

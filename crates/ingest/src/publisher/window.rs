@@ -37,8 +37,7 @@ struct Entry {
     state: State,
 }
 
-/// Ids are hashed by one multiplication: v7 ids differ in their last bits, v5 and v4 everywhere. An attacker could choose
-/// ids that fall together, hence the key.
+/// Ids are hashed under a key: an attacker could choose ids that fall together otherwise.
 #[derive(Default)]
 struct IdHasher(u64);
 

@@ -1,9 +1,9 @@
 //! What may be asked of an item, checked.
 
 use crate::Problem;
-use crate::problem::FieldProblem;
 use domain::Micros;
 use domain::event::{ItemClosure, Outcome};
+use domain::parse::FieldError;
 use domain::views::follow_ups::item::ItemKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -108,12 +108,12 @@ pub struct Event {
 
 /// Gathers what is wrong with a body.
 #[derive(Default)]
-struct Wrong(Vec<FieldProblem>);
+struct Wrong(Vec<FieldError>);
 
 impl Wrong {
     fn when(&mut self, is: bool, pointer: &str, reason: &str) {
         if is {
-            self.0.push(FieldProblem { pointer: pointer.to_owned(), reason: reason.to_owned() });
+            self.0.push(FieldError::new(pointer, reason));
         }
     }
 
