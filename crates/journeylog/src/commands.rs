@@ -26,9 +26,7 @@ pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
     if let Some(kind) = codec::unlocked().first() {
         bail!("the schema of {} has no id yet: run `journeylog schemas lock`", kind.as_str());
     }
-    let options =
-        eventlog::Options { properties: settings.log.properties.clone().into_iter().collect(), ..Default::default() };
-    eventlog::open(&settings.log.url, &options).await.context("log")
+    eventlog::open(&settings.log.url, &settings.log.options()?).await.context("log")
 }
 
 /// A publisher that knows the last events of the log, as the gateway does: sending a file again adds nothing.

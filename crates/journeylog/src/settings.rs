@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The manual of every key.
@@ -30,8 +30,31 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct Log {
     pub url: String,
+    pub properties_file: String,
+    pub instance_id: String,
     #[serde(default)]
     pub properties: HashMap<String, String>,
+}
+
+impl Log {
+    /// Options of the log; reads `properties_file`, whose properties win.
+    pub fn options(&self) -> anyhow::Result<eventlog::Options> {
+        let mut properties: BTreeMap<String, String> = self.properties.clone().into_iter().collect();
+        if !self.properties_file.is_empty() {
+            let name = &self.properties_file;
+            let text = std::fs::read_to_string(name).with_context(|| format!("log.properties_file {name}"))?;
+            for (n, line) in (1..).zip(text.lines().map(str::trim)) {
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                // The line itself stays unsaid: it may hold a password.
+                let (key, value) = line.split_once('=').with_context(|| format!("{name}, line {n}: no name=value"))?;
+                properties.insert(key.trim().to_owned(), value.trim().to_owned());
+            }
+        }
+        let instance_id = Some(self.instance_id.clone()).filter(|id| !id.is_empty());
+        Ok(eventlog::Options { properties, instance_id, ..Default::default() })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -159,5 +182,24 @@ mod tests {
         std::fs::write(file.path(), "[projector]\nworkres = 3\n").unwrap();
         let e = format!("{:#}", load(Some(file.path()), env(&[])).unwrap_err());
         assert!(e.contains("workres"), "{e}");
+    }
+    #[test]
+    fn properties_of_kafka_come_through_and_passwords_from_a_file() {
+        let (file, secrets) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(secrets.path(), "# SASL\nsasl.password = a=b\n\n").unwrap();
+        let text = format!(
+            "[log]\ninstance_id = \"p-1\"\nproperties_file = \"{}\"\n[log.properties]\n\"sasl.mechanisms\" = \"PLAIN\"\n",
+            secrets.path().display()
+        );
+        std::fs::write(file.path(), text).unwrap();
+        let options = load(Some(file.path()), env(&[])).unwrap().log.options().unwrap();
+        assert_eq!(
+            (options.properties["sasl.mechanisms"].as_str(), options.instance_id.as_deref()),
+            ("PLAIN", Some("p-1"))
+        );
+        assert_eq!(options.properties["sasl.password"], "a=b");
+        std::fs::write(secrets.path(), "hunter2\n").unwrap();
+        let e = load(Some(file.path()), env(&[])).unwrap().log.options().unwrap_err().to_string();
+        assert!(e.contains("line 1") && !e.contains("hunter2"), "{e}");
     }
 }

@@ -118,12 +118,6 @@ impl Engine {
         })
     }
 
-    /// Whether this is PostgreSQL; for messages and for the few statements (locks, maintenance) that differ.
-    #[must_use]
-    pub const fn is_postgres(&self) -> bool {
-        matches!(self, Self::Postgres(_))
-    }
-
     /// The column type that `ty` has in this engine's DDL.
     #[must_use]
     pub const fn type_name(&self, ty: Type) -> &'static str {
