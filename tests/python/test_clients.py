@@ -33,7 +33,8 @@ def server(tmp_path_factory):
     topic = f"python-{uuid.uuid4().hex}"
     store = tmp_path_factory.mktemp("store") / "views.db"
     args = ["--log", f"kafka://{KAFKA}/{topic}?partitions=4&replication=1", "--store", f"sqlite:{store}"]
-    process = subprocess.Popen([BINARY, *args, "--listen", f"127.0.0.1:{port}", "all"])
+    environment = {**os.environ, "JOURNEYLOG_QUERY__AFTER_LIMIT_MS": "120000"}
+    process = subprocess.Popen([BINARY, *args, "--listen", f"127.0.0.1:{port}", "all"], env=environment)
     base = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:

@@ -56,7 +56,7 @@ impl ParseError {
 /// Reads one event.
 ///
 /// ```
-/// let e = domain::parse::event(br#"{"type":"AppointmentNoShow","header":{}}"#).unwrap_err();
+/// let e = journeylog_domain::parse::event(br#"{"type":"AppointmentNoShow","header":{}}"#).unwrap_err();
 /// assert!(e.into_fields().iter().any(|f| f.pointer == "/appointment_id" && f.reason == "is required"));
 /// ```
 ///

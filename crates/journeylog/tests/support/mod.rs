@@ -80,6 +80,8 @@ impl Backends {
         let child = Command::new(BINARY)
             .args(["--log", &self.log, "--store", &self.store, "--listen", &listen])
             .args(args)
+            // A read waits for the view as long as it takes on a busy machine.
+            .env("JOURNEYLOG_QUERY__AFTER_LIMIT_MS", PATIENCE.as_millis().to_string())
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
