@@ -7,6 +7,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -37,7 +38,8 @@ pub fn init(settings: &Telemetry, role: &'static str) -> anyhow::Result<Guard> {
         if settings.otlp_endpoint.is_empty() { None } else { Some(provider(&settings.otlp_endpoint, role)?) };
     let tracer = |p: &SdkTracerProvider| tracing_opentelemetry::layer().with_tracer(p.tracer("journeylog"));
     let traces = provider.as_ref().map(|p| tracer(p).with_filter(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     let lines = match settings.format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
