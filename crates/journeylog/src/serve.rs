@@ -71,7 +71,8 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
 
 /// Opens the store, with as many connections as these roles use at once.
 async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Store> {
-    let writers = u32::try_from(roles.views.len() * settings.projector.workers).unwrap_or(u32::MAX);
+    // Two generations of a view may have to be kept up to date at once.
+    let writers = u32::try_from(2 * roles.views.len() * settings.projector.workers).unwrap_or(u32::MAX);
     let readers = if roles.query { READ_CONNECTIONS } else { 2 };
     Store::connect(&settings.store.url, writers.saturating_add(readers)).await.context("store")
 }
@@ -87,8 +88,8 @@ async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Opti
         router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
     }
     if let Some(store) = store.filter(|_| roles.query) {
-        for spec in crate::views::specs() {
-            store.ensure_view(spec).await.context("store")?;
+        for view in View::ALL {
+            store.ensure_view(crate::views::spec(view)).await.context("store")?;
         }
         let [from, until] = settings.follow_ups.quiet_hours;
         anyhow::ensure!(from < 24 && until < 24, "follow_ups.quiet_hours: hours are 0 to 23");

@@ -5,21 +5,69 @@ use anyhow::Context as _;
 use domain::views::mot::{Mot, Standards};
 use domain::views::{EventRows as _, PatientFold as _, View, follow_ups::FollowUps, timeline::Timeline};
 use eventlog::Log;
-use projector::{Folded, Options, ProjectorError, Rows};
+use projector::{Options, ProjectorError};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::{Store, ViewSpec};
+use store::{GenerationInfo, Store, StoreError, ViewSpec};
 use tokio_util::sync::CancellationToken;
 
-/// What the store keeps of each view.
-pub fn specs() -> [ViewSpec; 3] {
-    View::ALL.map(|view| {
-        let (tables, state) = match view {
-            View::Timeline => (Timeline::TABLES, false),
-            View::Mot => (Mot::TABLES, true),
-            View::FollowUps => (FollowUps::TABLES, true),
-        };
-        ViewSpec { name: view.as_str(), tables, state }
-    })
+/// What the store keeps of a view.
+pub const fn spec(view: View) -> ViewSpec {
+    let (tables, state) = match view {
+        View::Timeline => (Timeline::TABLES, false),
+        View::Mot => (Mot::TABLES, true),
+        View::FollowUps => (FollowUps::TABLES, true),
+    };
+    ViewSpec { name: view.as_str(), tables, state }
+}
+
+/// How a generation is made, where not as configured. Kept with the generation, so that every process makes it alike.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeBy {
+    /// Standards of the view mot: name and text of each file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standards: Option<Vec<(String, String)>>,
+}
+
+impl MadeBy {
+    /// Reads what is kept with a generation.
+    pub fn of(generation: &GenerationInfo) -> Result<Self, StoreError> {
+        let unread = |e| StoreError::Data(format!("options of generation {}: {e}", generation.number));
+        serde_json::from_str(&generation.options).map_err(unread)
+    }
+
+    /// Scoring by these standards, or by the configured ones.
+    pub fn mot(&self, configured: &Mot) -> Result<Mot, StoreError> {
+        let Some(files) = &self.standards else { return Ok(configured.clone()) };
+        Standards::parse(files).map(Mot::new).map_err(|e| StoreError::Data(format!("standards of a generation: {e}")))
+    }
+}
+
+/// Runs `$body` with `$make`, which gives the projection of a generation of `$view`.
+macro_rules! with_view {
+    ($view:expr, $mot:expr, |$make:ident| $body:expr) => {{
+        let mot: domain::views::mot::Mot = $mot;
+        match $view {
+            domain::views::View::Timeline => {
+                let $make =
+                    |_: &store::GenerationInfo| Ok(projector::Rows("timeline", domain::views::timeline::Timeline));
+                $body
+            }
+            domain::views::View::Mot => {
+                let $make = move |g: &store::GenerationInfo| {
+                    Ok(projector::Folded("mot", $crate::views::MadeBy::of(g)?.mot(&mot)?))
+                };
+                $body
+            }
+            domain::views::View::FollowUps => {
+                let $make = |_: &store::GenerationInfo| {
+                    Ok(projector::Folded("follow_ups", domain::views::follow_ups::FollowUps))
+                };
+                $body
+            }
+        }
+    }};
 }
 
 /// Runs the projector of a view until it is cancelled.
@@ -31,12 +79,7 @@ pub async fn project(
     options: Options,
     cancel: CancellationToken,
 ) -> Result<(), ProjectorError> {
-    let name = view.as_str();
-    match view {
-        View::Timeline => projector::run(Rows(name, Timeline), log, store, options, cancel).await,
-        View::Mot => projector::run(Folded(name, mot), log, store, options, cancel).await,
-        View::FollowUps => projector::run(Folded(name, FollowUps), log, store, options, cancel).await,
-    }
+    with_view!(view, mot, |make| projector::follow(spec(view), make, log, store, options, cancel).await)
 }
 
 /// Scoring by the configured standards.

@@ -24,28 +24,20 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// Pause before reading again from an earlier checkpoint.
 const REWIND_PAUSE: Duration = Duration::from_millis(200);
 
-/// Projects the log into a view until `cancel`: reads from where the store is, writes, and so on. When cancelled it finishes
-/// the running transactions and leaves the group.
+/// Projects the log into a generation of a view until `cancel`: reads from where the store is, writes, and so on. When
+/// cancelled it finishes the running transactions and leaves the group.
 ///
 /// # Errors
 /// When the log or the store fails for good, or longer than the options' patience.
 pub async fn run<P: Projection>(
     view: P,
+    generation: Generation,
     log: Arc<dyn Log>,
     store: Store,
     options: Options,
     cancel: CancellationToken,
 ) -> Result<(), ProjectorError> {
-    let mut retry = Retry::new(options.patience);
-    let generation = loop {
-        match store.ensure_view(view.spec()).await {
-            Ok(generation) => break Arc::new(generation),
-            Err(e) if e.is_transient() && retry.again(&cancel).await => {}
-            Err(_) if cancel.is_cancelled() => return Ok(()),
-            Err(e) => return Err(e.into()),
-        }
-    };
-    let view = Arc::new(view);
+    let (view, generation) = (Arc::new(view), Arc::new(generation));
     loop {
         let session = Session::begin(view.clone(), &log, &store, &generation, &options, &cancel).await?;
         let Some(session) = session else { return Ok(()) };
@@ -104,8 +96,9 @@ impl Session {
     ) -> Result<Option<Self>, ProjectorError> {
         let start = Arc::new(FromStore { store: store.clone(), generation: generation.clone() });
         let mut retry = Retry::new(options.patience);
+        let group = format!("{}-g{}", options.group, generation.number);
         let subscription = loop {
-            match log.subscribe(&options.group, start.clone()).await {
+            match log.subscribe(&group, start.clone()).await {
                 Ok(subscription) => break subscription,
                 Err(e) if transient(&e) && retry.again(cancel).await => {}
                 Err(_) if cancel.is_cancelled() => return Ok(None),

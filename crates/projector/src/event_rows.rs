@@ -1,10 +1,11 @@
 //! Views that keep one row per event.
 
-use crate::{Projection, Rejected};
+use crate::{Built, Projection, Rejected};
 use domain::Event;
 use domain::table::{Row, Type, Value};
 use domain::views::EventRows;
 use eventlog::Position;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use store::{Generation, StoreError, Target, Tx, ViewSpec};
 
@@ -35,6 +36,25 @@ impl<V: EventRows> Projection for Rows<V> {
         let hash = event.content_hash();
         let rows = self.1.rows(&event, hash, position.partition, position.offset);
         (!rows.is_empty()).then(|| Item { hash: hash.cast_signed(), rows })
+    }
+
+    fn build(&self, items: &[&Item]) -> Built {
+        let mut built = Built { tables: V::TABLES.iter().map(|_| Vec::new()).collect(), ..Built::default() };
+        let mut seen: HashMap<Vec<String>, i64> = HashMap::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            let Some(first) = item.row(0) else { continue };
+            match seen.entry(first[..V::TABLES[0].key].iter().map(text).collect()) {
+                Entry::Occupied(hash) if *hash.get() == item.hash => {}
+                Entry::Occupied(_) => built.rejected.push(Rejected::conflict(i)),
+                Entry::Vacant(place) => {
+                    place.insert(item.hash);
+                    for (table, row) in &item.rows {
+                        built.tables[*table].push(row.clone());
+                    }
+                }
+            }
+        }
+        built
     }
 
     async fn write(&self, tx: &mut Tx, generation: &Generation, items: &[&Item]) -> Result<Vec<Rejected>, StoreError> {

@@ -1,6 +1,6 @@
 //! Views whose rows are a pure function of all that a patient's events say.
 
-use crate::{Projection, Rejected};
+use crate::{Built, Projection, Rejected};
 use domain::facts::{Added, Facts};
 use domain::table::{Change, Row, Table, Value};
 use domain::views::PatientFold;
@@ -34,6 +34,22 @@ struct Writes {
     rejected: Vec<Rejected>,
 }
 
+impl Writes {
+    fn new(tables: usize) -> Self {
+        let tables = std::iter::repeat_with(Change::default).take(tables).collect();
+        Self { tables, states: Vec::new(), rejected: Vec::new() }
+    }
+}
+
+/// Where each patient's items are.
+fn by_patient<'i, A>(items: &[&'i Item<A>]) -> BTreeMap<&'i str, Vec<usize>> {
+    let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (i, item) in items.iter().enumerate() {
+        patients.entry(&item.patient).or_default().push(i);
+    }
+    patients
+}
+
 impl<F: PatientFold> Projection for Folded<F> {
     type Item = Item<F::Fact>;
 
@@ -47,6 +63,15 @@ impl<F: PatientFold> Projection for Folded<F> {
         Some(Item { patient: self.1.key(&event), partition: position.partition, id, hash, fact })
     }
 
+    fn build(&self, items: &[&Self::Item]) -> Built {
+        let mut writes = Writes::new(F::TABLES.len());
+        for (patient, indexes) in by_patient(items) {
+            self.fold(patient, None, items, &indexes, &mut writes);
+        }
+        let tables = writes.tables.into_iter().map(|t| t.upserts).collect();
+        Built { tables, states: writes.states, rejected: writes.rejected }
+    }
+
     async fn write(
         &self,
         tx: &mut Tx,
@@ -54,15 +79,11 @@ impl<F: PatientFold> Projection for Folded<F> {
         items: &[&Self::Item],
     ) -> Result<Vec<Rejected>, StoreError> {
         let Some(state) = generation.state().filter(|_| !items.is_empty()) else { return Ok(Vec::new()) };
-        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (i, item) in items.iter().enumerate() {
-            patients.entry(&item.patient).or_default().push(i);
-        }
+        let patients = by_patient(items);
         let keys: Vec<&str> = patients.keys().copied().collect();
         let rows = tx.select(state, &keys).await?;
         let stored: HashMap<&str, &[u8]> = rows.iter().map(|r| (r.text(0), r.bytes(2))).collect();
-        let tables = F::TABLES.iter().map(|_| Change::default()).collect();
-        let mut writes = Writes { tables, states: Vec::new(), rejected: Vec::new() };
+        let mut writes = Writes::new(F::TABLES.len());
         for (n, (patient, indexes)) in patients.iter().enumerate() {
             self.fold(patient, stored.get(patient).copied(), items, indexes, &mut writes);
             if n % YIELD_EVERY == YIELD_EVERY - 1 {

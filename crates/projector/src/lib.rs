@@ -7,6 +7,7 @@
 mod dispatch;
 mod event_rows;
 mod folded;
+mod follow;
 mod options;
 mod prepare;
 mod retry;
@@ -15,9 +16,11 @@ mod writer;
 pub use dispatch::run;
 pub use event_rows::Rows;
 pub use folded::Folded;
+pub use follow::follow;
 pub use options::{Options, ProjectorError};
 
 use domain::Event;
+use domain::table::Row;
 use eventlog::Position;
 use std::future::Future;
 use store::{Generation, StoreError, Tx, ViewSpec};
@@ -35,6 +38,9 @@ pub trait Projection: Send + Sync + 'static {
     /// What the view keeps of an event; `None` when the event means nothing to it. Pure.
     fn item(&self, event: Event, position: Position) -> Option<Self::Item>;
 
+    /// What items make from nothing: all there is of their keys, in the log's order. Pure.
+    fn build(&self, items: &[&Self::Item]) -> Built;
+
     /// Writes items, in the log's order, and says which it could not take.
     ///
     /// # Errors
@@ -45,6 +51,17 @@ pub trait Projection: Send + Sync + 'static {
         generation: &Generation,
         items: &[&Self::Item],
     ) -> impl Future<Output = Result<Vec<Rejected>, StoreError>> + Send;
+}
+
+/// What a generation holds of some keys.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Rows, one list per table of the view.
+    pub tables: Vec<Vec<Row>>,
+    /// Rows of the state table, where the view has one.
+    pub states: Vec<Row>,
+    /// Items that the view could not take.
+    pub rejected: Vec<Rejected>,
 }
 
 /// An item that a view could not take.

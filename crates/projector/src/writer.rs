@@ -201,20 +201,26 @@ impl<P: Projection> Writer<P> {
 
     /// How far each partition of the batch that is still owned would move.
     fn steps(&self, batch: &Batch<P>) -> BTreeMap<u32, Advance> {
-        let mut steps: BTreeMap<u32, Advance> = BTreeMap::new();
+        let mut steps: BTreeMap<u32, (Advance, &Record)> = BTreeMap::new();
         for Prepared { record, .. } in batch {
             let Position { partition, offset } = record.position;
             let owned = self.owned.get(partition as usize).is_some_and(|o| o.load(Ordering::Acquire));
             let Some(expected) = self.expected.get(&partition).copied().filter(|e| owned && *e <= offset) else {
                 continue;
             };
-            let step = steps.entry(partition).or_insert(Advance { partition, expected, next: 0, appended_ms: 0 });
+            let step = Advance { partition, expected, next: 0, appended_ms: 0, last_hash: 0 };
+            let (step, last) = steps.entry(partition).or_insert((step, record));
             if step.next <= offset {
                 step.next = offset + 1;
                 step.appended_ms = record.appended_ms;
+                *last = record;
             }
         }
-        steps
+        let hashed = |(step, last): (Advance, &Record)| Advance {
+            last_hash: store::record_hash(&last.key, &last.value),
+            ..step
+        };
+        steps.into_iter().map(|(partition, step)| (partition, hashed(step))).collect()
     }
 
     fn count(&self, records: u64, letters: &[NewDeadLetter], begun: Instant) {

@@ -12,11 +12,11 @@ use domain::views::follow_ups::FollowUps;
 use domain::views::mot::{Mot, Standards};
 use domain::views::timeline::Timeline;
 use domain::views::{EventRows, PatientFold};
-use journeylog_projector::{Folded, Options, Projection, ProjectorError, Rows, run};
+use journeylog_projector::{Folded, Options, Projection, ProjectorError, Rows, follow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Engine, Store};
+use store::{Engine, State, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,10 +36,20 @@ const fn follow_ups() -> Folded<FollowUps> {
 struct Running(JoinHandle<Result<(), ProjectorError>>, CancellationToken);
 
 impl Running {
-    fn start<P: Projection>(view: P, log: &Arc<MemoryLog>, store: &Store, options: &Options) -> Self {
+    fn start<P: Projection + Clone>(view: P, log: &Arc<MemoryLog>, store: &Store, options: &Options) -> Self {
         let cancel = CancellationToken::new();
         let log = Arc::new(Shared(log.clone()));
-        Self(tokio::spawn(run(view, log, store.clone(), options.clone(), cancel.clone())), cancel)
+        Self(
+            tokio::spawn(follow(
+                view.spec(),
+                move |_| Ok(view.clone()),
+                log,
+                store.clone(),
+                options.clone(),
+                cancel.clone(),
+            )),
+            cancel,
+        )
     }
     async fn stop(self) {
         self.1.cancel();
@@ -54,8 +64,12 @@ impl Running {
 
 /// Waits until a view has seen the whole log.
 async fn seen(store: &Store, view: &str, log: &MemoryLog) {
+    seen_by(store, view, 1, log).await;
+}
+
+async fn seen_by(store: &Store, view: &str, generation: i64, log: &MemoryLog) {
     for _ in 0..1_000 {
-        let at = store.checkpoints(view, 1).await.unwrap();
+        let at = store.checkpoints(view, generation).await.unwrap();
         let ends: BTreeMap<u32, u64> =
             log.ends().into_iter().enumerate().map(|(p, e)| (p.try_into().unwrap(), e)).collect();
         if at.len() == ends.len() && at.iter().all(|c| ends[&c.partition] == c.next_offset) {
@@ -289,6 +303,48 @@ async fn a_store_that_went_back_is_filled_again() {
         store.engine().execute("UPDATE checkpoints SET next_offset = 10", &[]).await.unwrap();
         publish(&log, 200..210);
         seen(&store, "timeline", &log).await;
+        running.stop().await;
+        timeline_is_right(&store, &log).await;
+    }
+}
+
+/// A further generation is followed as soon as there is one, a paused view rests, and a dropped generation stops nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn generations_are_followed_paused_and_dropped() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 16).await.unwrap();
+        let log = MemoryLog::new(3);
+        publish(&log, 0..100);
+        let running = Running::start(timeline(), &log, &store, &options());
+        seen(&store, "timeline", &log).await;
+        let second = store.add_generation(timeline().spec(), State::Following, "{}").await.unwrap();
+        assert_eq!(second.number, 2);
+        publish(&log, 100..150);
+        seen_by(&store, "timeline", 2, &log).await;
+        seen(&store, "timeline", &log).await;
+
+        assert!(store.pause("timeline", true).await.unwrap() && !store.pause("timeline", true).await.unwrap());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = (store.checkpoints("timeline", 1).await.unwrap(), store.checkpoints("timeline", 2).await.unwrap());
+        publish(&log, 150..200);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let after = (store.checkpoints("timeline", 1).await.unwrap(), store.checkpoints("timeline", 2).await.unwrap());
+        assert_eq!(before, after);
+        assert!(store.pause("timeline", false).await.unwrap());
+        seen_by(&store, "timeline", 2, &log).await;
+
+        let entries = |g: i64| format!("SELECT * FROM timeline_entries_g{g} ORDER BY patient_id, event_id");
+        let (first, second) =
+            (store.engine().query(&entries(1), &[]).await, store.engine().query(&entries(2), &[]).await);
+        assert_eq!(first.unwrap(), second.unwrap());
+
+        assert!(store.drop_generation("timeline", 1).await.is_err(), "readers see it");
+        store.drop_generation("timeline", 2).await.unwrap();
+        publish(&log, 200..250);
+        seen(&store, "timeline", &log).await;
+        assert!(store.engine().query(&entries(2), &[]).await.is_err());
+        // A number is never used again.
+        assert_eq!(store.add_generation(timeline().spec(), State::Building, "{}").await.unwrap().number, 3);
         running.stop().await;
         timeline_is_right(&store, &log).await;
     }

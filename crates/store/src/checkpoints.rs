@@ -4,6 +4,7 @@ use crate::{Store, StoreError, Tx, now_ms};
 use domain::table::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A step of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,15 @@ pub struct Advance {
     pub next: u64,
     /// When the log took the last record, milliseconds since 1970.
     pub appended_ms: i64,
+    /// Hash of the last record (see [`record_hash`]).
+    pub last_hash: i64,
+}
+
+/// What a checkpoint remembers of the last record behind it, to know its log again: never 0.
+#[must_use]
+pub fn record_hash(key: &[u8], value: &[u8]) -> i64 {
+    let hash = xxh3_64_with_seed(value, xxh3_64(key)).cast_signed();
+    if hash == 0 { 1 } else { hash }
 }
 
 /// A partition's checkpoint.
@@ -31,6 +41,8 @@ pub struct Checkpoint {
     pub updated_at: i64,
     /// How many of its keys are parked.
     pub parked: u64,
+    /// [`record_hash`] of the record before `next_offset`; 0 where none is known.
+    pub last_hash: i64,
 }
 
 /// How far a view has come.
@@ -50,7 +62,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn checkpoints(&self, view: &str, generation: i64) -> Result<Vec<Checkpoint>, StoreError> {
-        let sql = "SELECT partition, next_offset, appended_ms, updated_at, parked FROM checkpoints \
+        let sql = "SELECT partition, next_offset, appended_ms, updated_at, parked, last_hash FROM checkpoints \
                    WHERE view = $1 AND generation = $2 ORDER BY partition";
         let rows = self.engine().query(sql, &[view.into(), generation.into()]).await?;
         Ok(rows.iter().map(|r| checkpoint(&r.0)).collect())
@@ -81,7 +93,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn view_status(&self) -> Result<Vec<ViewStatus>, StoreError> {
-        let sql = "SELECT g.view, g.generation, c.partition, c.next_offset, c.appended_ms, c.updated_at, c.parked \
+        let sql = "SELECT g.view, g.generation, c.partition, c.next_offset, c.appended_ms, c.updated_at, c.parked, c.last_hash \
                    FROM generations g LEFT JOIN checkpoints c ON c.view = g.view AND c.generation = g.generation \
                    WHERE g.active = 1 ORDER BY g.view, c.partition";
         let mut all: Vec<ViewStatus> = Vec::new();
@@ -120,11 +132,18 @@ impl Tx {
         for s in steps {
             let n = args.len();
             let comma = if values.is_empty() { "" } else { ", " };
-            let _ = write!(values, "{comma}(${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4);
-            args.extend([int(s.partition.into())?, int(s.expected)?, int(s.next)?, s.appended_ms.into()]);
+            let _ = write!(values, "{comma}(${}, ${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4, n + 5);
+            args.extend([
+                int(s.partition.into())?,
+                int(s.expected)?,
+                int(s.next)?,
+                s.appended_ms.into(),
+                s.last_hash.into(),
+            ]);
         }
         let sql = format!(
-            "UPDATE checkpoints SET next_offset = s.column3, appended_ms = s.column4, updated_at = $3 \
+            "UPDATE checkpoints SET next_offset = s.column3, appended_ms = s.column4, updated_at = $3, \
+             last_hash = s.column5 \
              FROM (VALUES {values}) AS s \
              WHERE view = $1 AND generation = $2 AND partition = s.column1 AND next_offset = s.column2 \
              RETURNING partition, parked"
@@ -150,5 +169,6 @@ fn checkpoint(r: &[Value]) -> Checkpoint {
         appended_ms: int(2),
         updated_at: int(3),
         parked: unsigned(int(4)),
+        last_hash: int(5),
     }
 }

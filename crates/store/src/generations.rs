@@ -1,6 +1,10 @@
 //! Generations of a view: its own tables each, and the SQL views by which readers see the active one.
+//!
+//! A number is never used twice, so that ids of dead letters and names of consumer groups stay unique.
 
-use crate::{Durability, Store, StoreError, Target, Tx, now_ms};
+mod ddl;
+
+use crate::{Durability, Store, StoreError, Target};
 use domain::table::{Table, Type};
 use std::fmt::Write as _;
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,15 +30,77 @@ pub struct Generation {
     pub view: &'static str,
     /// Number, from 1.
     pub number: i64,
+    spec: ViewSpec,
     tables: Vec<(String, &'static Table)>,
     state: Option<String>,
+}
+
+/// What becomes of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A rebuild fills it.
+    Building,
+    /// Projectors keep it up to date.
+    Following,
+    /// It shows the past and never moves.
+    Frozen,
+    /// Its tables are gone; the number stays used.
+    Dropped,
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Building, Self::Following, Self::Frozen, Self::Dropped];
+
+    /// Its name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Following => "following",
+            Self::Frozen => "frozen",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// A generation as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct GenerationInfo {
+    /// The view.
+    pub view: String,
+    /// Number, from 1.
+    pub number: i64,
+    /// Whether readers see it.
+    pub active: bool,
+    /// What becomes of it.
+    pub state: State,
+    /// How it is made, where not as configured; JSON that the door writes and reads.
+    pub options: String,
+    /// When it was begun, milliseconds since 1970.
+    pub created_ms: i64,
+    shape: String,
+}
+
+impl GenerationInfo {
+    /// Whether its tables are those that this version writes.
+    #[must_use]
+    pub fn fits(&self, spec: ViewSpec) -> bool {
+        self.shape == spec.shape()
+    }
 }
 
 impl Generation {
     fn new(spec: ViewSpec, number: i64) -> Self {
         let tables = spec.tables.iter().map(|t| (format!("{}_g{number}", t.name), t)).collect();
         let state = spec.state.then(|| format!("{}_state_g{number}", spec.name));
-        Self { view: spec.name, number, tables, state }
+        Self { view: spec.name, number, spec, tables, state }
+    }
+
+    /// The view's tables.
+    #[must_use]
+    pub const fn spec(&self) -> ViewSpec {
+        self.spec
     }
 
     /// Where the rows of table `i` go.
@@ -83,67 +149,106 @@ impl Store {
     pub async fn ensure_view(&self, spec: ViewSpec) -> Result<Generation, StoreError> {
         let mut tx = self.engine().begin(Durability::Full).await?;
         tx.lock_schema().await?;
-        let sql = "SELECT generation, shape FROM generations WHERE view = $1 AND active = 1";
-        let found = tx.query(sql, &[spec.name.into()]).await?;
-        let generation = match found.first() {
-            Some(g) if g.text(1) == spec.shape() => Generation::new(spec, g.int(0)),
-            Some(g) => {
-                return Err(StoreError::Configuration(format!(
-                    "generation {} of view {} was made by another version, whose tables differ: it has to be rebuilt",
-                    g.int(0),
-                    spec.name
-                )));
-            }
+        let all = tx.generations(Some(spec.name)).await?;
+        let generation = match all.iter().find(|g| g.active) {
+            Some(g) if g.fits(spec) => Generation::new(spec, g.number),
+            Some(g) => return Err(other_shape(g)),
             None => {
-                self.create(&mut tx, spec, 1).await?;
-                Self::point(&mut tx, spec, 1).await?;
-                Generation::new(spec, 1)
+                let number = tx.create(self.engine(), spec, State::Following, "{}").await?;
+                let generation = Generation::new(spec, number);
+                tx.index(&generation).await?;
+                tx.point(self.engine(), &generation).await?;
+                generation
             }
         };
         tx.commit().await?;
         Ok(generation)
     }
 
-    /// The number of a view's active generation; `None` before its projector has ever run.
+    /// The generations of a view, or of all, dropped ones too: by view and number.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn active_generation(&self, view: &str) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT generation FROM generations WHERE view = $1 AND active = 1";
-        Ok(self.engine().query(sql, &[view.into()]).await?.first().map(|r| r.int(0)))
+    pub async fn generations(&self, view: Option<&str>) -> Result<Vec<GenerationInfo>, StoreError> {
+        Ok(infos(&self.engine().query(GENERATIONS, &[view.unwrap_or_default().into()]).await?))
     }
 
-    /// Makes the tables of a generation.
-    async fn create(&self, tx: &mut Tx, spec: ViewSpec, number: i64) -> Result<(), StoreError> {
-        for (name, columns, key, indexes) in spec.all() {
-            let table = format!("{name}_g{number}");
-            let mut ddl: Vec<String> =
-                columns.iter().map(|(c, t)| format!("\"{c}\" {}", self.engine().type_name(*t))).collect();
-            ddl.push(format!("PRIMARY KEY ({})", quoted(columns[..key].iter().map(|(c, _)| *c))));
-            tx.execute(&format!("CREATE TABLE \"{table}\" ({})", ddl.join(", ")), &[]).await?;
-            for (i, index) in indexes.iter().enumerate() {
-                let list = quoted(index.iter().copied());
-                tx.execute(&format!("CREATE INDEX \"{table}_i{i}\" ON \"{table}\" ({list})"), &[]).await?;
-            }
+    /// A generation that there is.
+    ///
+    /// # Errors
+    /// When there is none, or its tables are another version's; and those of the database.
+    pub async fn generation(&self, spec: ViewSpec, number: i64) -> Result<Generation, StoreError> {
+        let all = self.generations(Some(spec.name)).await?;
+        match all.iter().find(|g| g.number == number && g.state != State::Dropped) {
+            Some(g) if g.fits(spec) => Ok(Generation::new(spec, number)),
+            Some(g) => Err(other_shape(g)),
+            None => Err(StoreError::Configuration(format!("the view {} has no generation {number}", spec.name))),
         }
-        let sql = "INSERT INTO generations (view, generation, active, shape, created_ms) VALUES ($1, $2, 0, $3, $4)";
-        tx.execute(sql, &[spec.name.into(), number.into(), spec.shape().into(), now_ms().into()]).await?;
-        Ok(())
     }
 
-    /// Points the readers' SQL views at a generation.
-    async fn point(tx: &mut Tx, spec: ViewSpec, number: i64) -> Result<(), StoreError> {
-        for (name, columns, ..) in spec.all() {
-            let list = quoted(columns.iter().map(|(c, _)| *c));
-            tx.execute(&format!("DROP VIEW IF EXISTS \"{name}\""), &[]).await?;
-            tx.execute(&format!("CREATE VIEW \"{name}\" AS SELECT {list} FROM \"{name}_g{number}\""), &[]).await?;
+    /// Makes a further generation: empty tables, without indexes while it is `Building`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn add_generation(&self, spec: ViewSpec, state: State, options: &str) -> Result<Generation, StoreError> {
+        let mut tx = self.engine().begin(Durability::Full).await?;
+        tx.lock_schema().await?;
+        let number = tx.create(self.engine(), spec, state, options).await?;
+        let generation = Generation::new(spec, number);
+        if state != State::Building {
+            tx.index(&generation).await?;
         }
-        let sql = "UPDATE generations SET active = CASE WHEN generation = $2 THEN 1 ELSE 0 END WHERE view = $1";
-        tx.execute(sql, &[spec.name.into(), number.into()]).await?;
-        Ok(())
+        tx.commit().await?;
+        Ok(generation)
+    }
+
+    /// Removes a generation that readers don't see: its tables, checkpoints, dead letters and parked keys.
+    ///
+    /// # Errors
+    /// When it is the active one, or there is none; and those of the database.
+    pub async fn drop_generation(&self, view: &str, number: i64) -> Result<(), StoreError> {
+        let mut tx = self.engine().begin(Durability::Full).await?;
+        tx.lock_schema().await?;
+        let all = tx.generations(Some(view)).await?;
+        let found = all.iter().find(|g| g.number == number && g.state != State::Dropped);
+        let Some(info) = found else {
+            return Err(StoreError::Configuration(format!("the view {view} has no generation {number}")));
+        };
+        if info.active {
+            return Err(StoreError::Configuration(format!("generation {number} of {view} is what readers see")));
+        }
+        for table in tx.tables_of(view, number).await? {
+            tx.execute(&format!("DROP TABLE IF EXISTS \"{table}\""), &[]).await?;
+        }
+        for table in ["checkpoints", "dead_letters", "parked", "rebuild_slices", "view_tables"] {
+            let sql = format!("DELETE FROM {table} WHERE view = $1 AND generation = $2");
+            tx.execute(&sql, &[view.into(), number.into()]).await?;
+        }
+        tx.set_state(view, number, State::Dropped).await?;
+        tx.commit().await
     }
 }
 
-fn quoted<'a>(columns: impl Iterator<Item = &'a str>) -> String {
-    columns.map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", ")
+/// All generations of the view `$1`, or of all views where that is empty.
+const GENERATIONS: &str = "SELECT view, generation, active, state, options, created_ms, shape FROM generations \
+                           WHERE $1 = '' OR view = $1 ORDER BY view, generation";
+
+fn infos(rows: &[crate::Row]) -> Vec<GenerationInfo> {
+    let info = |r: &crate::Row| GenerationInfo {
+        view: r.text(0).into(),
+        number: r.int(1),
+        active: r.int(2) == 1,
+        state: State::ALL.into_iter().find(|s| s.as_str() == r.text(3)).unwrap_or(State::Frozen),
+        options: r.text(4).into(),
+        created_ms: r.int(5),
+        shape: r.text(6).into(),
+    };
+    rows.iter().map(info).collect()
+}
+
+fn other_shape(g: &GenerationInfo) -> StoreError {
+    StoreError::Configuration(format!(
+        "generation {} of view {} was made by another version, whose tables differ: it has to be rebuilt",
+        g.number, g.view
+    ))
 }

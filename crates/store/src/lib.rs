@@ -3,16 +3,17 @@
 //! Rows, dead letters and checkpoint of a batch go in one transaction, or not at all. It must never know an event.
 
 mod checkpoints;
+mod control;
 mod dead_letters;
 pub mod engine;
 mod generations;
 mod migrations;
 pub mod views;
 
-pub use checkpoints::{Advance, Checkpoint, ViewStatus};
+pub use checkpoints::{Advance, Checkpoint, ViewStatus, record_hash};
 pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
 pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx};
-pub use generations::{Generation, STATE, ViewSpec};
+pub use generations::{Generation, GenerationInfo, STATE, State, ViewSpec};
 
 /// A database with the fixed tables in place. Cloning shares the connections.
 #[derive(Debug, Clone)]

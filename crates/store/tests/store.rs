@@ -4,7 +4,7 @@
 mod common;
 
 use domain::table::{Table, Type};
-use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, Store, ViewSpec};
+use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, State, Store, ViewSpec};
 
 const SPEC: ViewSpec = ViewSpec {
     name: "toy",
@@ -18,7 +18,7 @@ const SPEC: ViewSpec = ViewSpec {
 };
 
 const fn step(partition: u32, expected: u64, next: u64) -> Advance {
-    Advance { partition, expected, next, appended_ms: 77 }
+    Advance { partition, expected, next, appended_ms: 77, last_hash: 5 }
 }
 
 #[tokio::test]
@@ -31,8 +31,12 @@ async fn several_processes_start_at_once() {
         let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
         assert_eq!([a, b, c, d], [1; 4]);
         let store = Store::connect(&db.url, 2).await.unwrap();
-        assert_eq!(store.active_generation("toy").await.unwrap(), Some(1));
-        assert_eq!(store.active_generation("none").await.unwrap(), None);
+        let all = store.generations(None).await.unwrap();
+        assert_eq!(
+            all.iter().map(|g| (g.number, g.active, g.state)).collect::<Vec<_>>(),
+            [(1, true, State::Following)]
+        );
+        assert!(store.generations(Some("none")).await.unwrap().is_empty());
         // The reader's view shows what is written to the active generation.
         let generation = store.ensure_view(SPEC).await.unwrap();
         let mut tx = store.begin(Durability::FromLog).await.unwrap();

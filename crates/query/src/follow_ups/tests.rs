@@ -60,7 +60,7 @@ impl World {
             tx.insert_ignore(t.target(i), &[&row]).await?;
         }
         tx.execute("DELETE FROM checkpoints", &[]).await?;
-        let sql = "INSERT INTO checkpoints VALUES ('follow_ups', 1, 0, $1, 0, 0, 0)";
+        let sql = "INSERT INTO checkpoints VALUES ('follow_ups', 1, 0, $1, 0, 0, 0, 0)";
         tx.execute(sql, &[(offset + 1).into()]).await?;
         tx.commit().await
     }

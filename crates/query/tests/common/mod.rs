@@ -104,7 +104,7 @@ impl Fixture {
         let mut tx = self.store.begin(Durability::FromLog).await.unwrap();
         let from = *self.next.lock().unwrap();
         let next = from + events.len() as u64;
-        let step = Advance { partition: 0, expected: from, next, appended_ms: 0 };
+        let step = Advance { partition: 0, expected: from, next, appended_ms: 0, last_hash: 0 };
         assert_eq!(tx.advance("timeline", self.generation.number, &[step]).await.unwrap().len(), 1);
         for (event, offset) in events.iter().zip(from..) {
             for (table, row) in Timeline.rows(event, event.content_hash(), 0, offset) {
