@@ -24,6 +24,10 @@ pub struct Facts<F>(BTreeMap<EventIdBytes, (u64, F)>);
 
 type EventIdBytes = [u8; 16];
 
+/// Begins the bytes of a state, and counts up when a view keeps something else of an event in a way that old bytes can't be
+/// read as. A state without it begins with the number of its facts, which is never 0.
+const SHAPE: [u8; 2] = [0, 1];
+
 impl<F> Default for Facts<F> {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -52,7 +56,7 @@ impl<F> Facts<F> {
     }
 
     /// The facts, by event id.
-    pub fn iter(&self) -> impl Iterator<Item = (EventId, &F)> {
+    pub fn iter(&self) -> impl Iterator<Item = (EventId, &F)> + Clone {
         self.0.iter().map(|(id, (_, f))| (EventId(uuid::Uuid::from_bytes(*id)), f))
     }
 
@@ -79,7 +83,7 @@ impl<F: Serialize + DeserializeOwned> Facts<F> {
     /// The facts as bytes, to be kept by the store.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).unwrap_or_default()
+        postcard::to_extend(self, SHAPE.to_vec()).unwrap_or_default()
     }
 
     /// Reads what [`Self::to_bytes`] wrote.
@@ -87,6 +91,6 @@ impl<F: Serialize + DeserializeOwned> Facts<F> {
     /// # Errors
     /// When the bytes were written by a fold of another shape.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(bytes)
+        postcard::from_bytes(bytes.strip_prefix(&SHAPE).ok_or(postcard::Error::DeserializeBadEncoding)?)
     }
 }

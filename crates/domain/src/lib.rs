@@ -3,6 +3,7 @@
 //! Everything here is pure: values in, values out. It must never read a clock, draw a random number, log, or do I/O;
 //! time and ids come in as arguments, and a fold gives the same rows for the same events in whatever order they come.
 
+pub mod amendments;
 pub mod avro;
 pub mod event;
 pub mod facts;

@@ -69,3 +69,6 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What the queue keeps of an event: ids, times, flags. Never an amount of money, a name, a number or free text.
 
 use super::rules;
+use crate::amendments::{self, Amendable, Amends};
 use crate::event::{Event, Grantee, Header, ItemClosure, Outcome, Party, Priority, ResultStatus, Role, Severity};
 use crate::{EventId, Micros};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// What one event says to the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
+    /// The type of the event.
+    pub tag: u16,
     /// When it happened, microseconds.
     pub at: i64,
     /// What happened.
@@ -192,7 +195,10 @@ pub enum What {
     },
     Retracted {
         target: EventId,
+        recorded: i64,
     },
+    /// Nothing, unless a correction of it says something.
+    Nothing,
 }
 
 /// A booking.
@@ -268,9 +274,13 @@ fn result(order: &str, encounter: Option<&String>, status: ResultStatus, abnorma
 
 /// Scopes whose withdrawal bars every contact about care. A consent that concerns marketing, insurers or the family says
 /// nothing about that.
-fn contact_consent(scope: &str, grantee: Grantee, given: bool, expired: bool) -> Option<What> {
+fn contact_consent(scope: &str, grantee: Grantee, given: bool, expired: bool) -> What {
     let about_care = matches!(grantee, Grantee::Contact | Grantee::Provider | Grantee::Other);
-    (about_care && matches!(scope, "follow_up_contact" | "contact")).then_some(What::ContactConsent { given, expired })
+    if about_care && matches!(scope, "follow_up_contact" | "contact") {
+        What::ContactConsent { given, expired }
+    } else {
+        What::Nothing
+    }
 }
 
 /// HL7 table 0112 writes expired as 20 or 40 to 42.
@@ -280,18 +290,32 @@ fn is_expired(disposition: Option<&str>) -> bool {
     })
 }
 
-/// The event inside a correction, as a fact.
-fn replacement(json: &str) -> Option<Fact> {
-    let mut value: serde_json::Value = serde_json::from_str(json).ok()?;
-    let kind = crate::Kind::from_name(value.as_object_mut()?.remove("type")?.as_str()?)?;
-    fact(&Event::deserialize_record(kind, value).ok()?)
+impl Amendable for Fact {
+    fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    fn recorded(&self) -> i64 {
+        match self.what {
+            What::Corrected { recorded, .. } | What::Retracted { recorded, .. } => recorded,
+            _ => self.at,
+        }
+    }
+
+    fn amends(&self) -> Option<Amends<'_, Self>> {
+        match &self.what {
+            What::Corrected { target, replacement, .. } => Some(Amends::Corrects(*target, replacement.as_deref())),
+            What::Retracted { target, .. } => Some(Amends::Retracts(*target)),
+            _ => None,
+        }
+    }
 }
 
 /// What the queue keeps of an event.
 #[must_use]
 pub fn fact(event: &Event) -> Option<Fact> {
     let h = event.header();
-    what(event, h).map(|what| Fact { at: h.occurred_at.0, what })
+    what(event, h).map(|what| Fact { tag: amendments::tag(event.kind()), at: h.occurred_at.0, what })
 }
 
 #[allow(clippy::too_many_lines)] // one arm per event of the catalogue
@@ -379,8 +403,8 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             due: rules::next_working_day(h.occurred_at, &h.zone),
             place: place(h),
         },
-        Event::PatientCheckedIn(e) => What::Visit { appointment: e.appointment_id.clone()? },
-        Event::ConsultStarted(e) => What::Visit { appointment: e.appointment_id.clone()? },
+        Event::PatientCheckedIn(e) => visit(e.appointment_id.as_ref()),
+        Event::ConsultStarted(e) => visit(e.appointment_id.as_ref()),
         Event::DignityBreachReported(e) => What::Breach {
             encounter: e.encounter_id.clone(),
             appointment: e.appointment_id.clone(),
@@ -432,23 +456,25 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             closure: e.closure,
             by_system: h.actor.as_ref().is_some_and(|a| a.role == Role::System),
         },
-        Event::ConsentGiven(e) => contact_consent(&e.scope, e.grantee, true, false)?,
-        Event::ConsentWithdrawn(e) => contact_consent(&e.scope, e.grantee, false, false)?,
-        Event::ConsentExpired(e) => contact_consent(&e.scope, e.grantee, false, true)?,
+        Event::ConsentGiven(e) => contact_consent(&e.scope, e.grantee, true, false),
+        Event::ConsentWithdrawn(e) => contact_consent(&e.scope, e.grantee, false, false),
+        Event::ConsentExpired(e) => contact_consent(&e.scope, e.grantee, false, true),
         Event::DemographicsUpdated(e) => {
             let told = !e.special_requirements.is_empty() || e.fields.iter().any(|f| f == "special_requirements");
             let needs = told.then(|| u8::try_from(e.special_requirements.len()).unwrap_or(u8::MAX));
-            if needs.is_none() && e.deceased.is_none() {
-                return None;
+            match (needs, e.deceased) {
+                (None, None) => What::Nothing,
+                (needs, deceased) => What::Person { needs, deceased },
             }
-            What::Person { needs, deceased: e.deceased }
         }
         Event::EventCorrected(e) => What::Corrected {
             target: e.target_event_id.parse().ok()?,
             recorded: h.recorded_at.0,
-            replacement: replacement(&e.replacement.0).map(Box::new),
+            replacement: amendments::replacement(e).and_then(|e| fact(&e)).map(Box::new),
         },
-        Event::EventRetracted(e) => What::Retracted { target: e.target_event_id.parse().ok()? },
+        Event::EventRetracted(e) => {
+            What::Retracted { target: e.target_event_id.parse().ok()?, recorded: h.recorded_at.0 }
+        }
         Event::EnquiryReceived(_)
         | Event::IntroducerRecorded(_)
         | Event::CampaignGiftSent(_)
@@ -480,6 +506,10 @@ fn what(event: &Event, h: &Header) -> Option<What> {
         | Event::PatientIdentifiersChanged(_)
         | Event::FeedbackLinked(_) => return None,
     })
+}
+
+fn visit(appointment: Option<&String>) -> What {
+    appointment.map_or(What::Nothing, |a| What::Visit { appointment: a.clone() })
 }
 
 fn referral(id: &str, step: ReferralStep) -> What {

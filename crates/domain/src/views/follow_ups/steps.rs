@@ -3,6 +3,7 @@
 use super::facts::{Booking, Contact, Fact, Place, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
 use super::{item_id, rules};
+use crate::amendments::Amendments;
 use crate::event::{Outcome, Severity};
 use crate::facts::Facts;
 use crate::{EventId, time::DAY};
@@ -27,9 +28,6 @@ pub struct Known<'a> {
     pub what: &'a What,
 }
 
-/// A version of a corrected event: when it was recorded, by which correction, when that happened, what it says.
-type Version<'a> = (i64, EventId, i64, Option<&'a Fact>);
-
 /// A trigger that no longer holds.
 pub struct Ghost<'a> {
     pub key: Key<'a>,
@@ -39,70 +37,34 @@ pub struct Ghost<'a> {
     pub by: EventId,
 }
 
-/// What holds, in order of occurrence, and the triggers that don't any more.
+/// What stands ([`crate::amendments`]), in order of occurrence, and the triggers that don't any more: those of what was
+/// retracted, and those of earlier versions of what was corrected.
 pub fn effective(facts: &Facts<Fact>) -> (Vec<Known<'_>>, Vec<Ghost<'_>>) {
-    let edits = |f: &Fact| matches!(f.what, What::Corrected { .. } | What::Retracted { .. });
-    if !facts.iter().any(|(_, f)| edits(f)) {
-        let mut known: Vec<_> = facts.iter().map(|(id, f)| Known { id, at: f.at, what: &f.what }).collect();
-        known.sort_by_key(|k| (k.at, k.id));
-        return (known, Vec::new());
-    }
-    let retracting: HashMap<EventId, EventId> = facts
-        .iter()
-        .filter_map(|(id, f)| if let What::Retracted { target } = f.what { Some((id, target)) } else { None })
-        .collect();
-    // a retraction that was itself retracted says nothing
-    let voided: BTreeSet<EventId> = retracting.values().copied().filter(|t| retracting.contains_key(t)).collect();
-    let mut retracted: BTreeMap<EventId, (i64, EventId)> = BTreeMap::new();
-    let mut corrected: BTreeMap<EventId, Vec<Version<'_>>> = BTreeMap::new();
-    for (id, f) in facts.iter() {
-        if let What::Retracted { target } = f.what
-            && !voided.contains(&id)
-        {
-            let by = retracted.entry(target).or_insert((f.at, id));
-            *by = (f.at, id).min(*by);
-        }
-    }
-    for (id, f) in facts.iter() {
-        if let What::Corrected { target, recorded, replacement } = &f.what
-            && !retracted.contains_key(&id)
-        {
-            corrected.entry(*target).or_default().push((*recorded, id, f.at, replacement.as_deref()));
-        }
-    }
+    let amendments = Amendments::new(facts.iter());
     let mut known = Vec::with_capacity(facts.len());
     let mut ghosts = Vec::new();
-    for (id, f) in facts.iter() {
-        if edits(f) {
+    for (id, published) in facts.iter() {
+        if matches!(published.what, What::Corrected { .. } | What::Retracted { .. }) {
             continue;
         }
-        match (retracted.get(&id), corrected.contains_key(&id)) {
-            (Some((at, by)), _) => haunt(&mut ghosts, id, f, "trigger_retracted", *at, *by),
-            (None, false) => known.push(Known { id, at: f.at, what: &f.what }),
-            (None, true) => {}
-        }
-    }
-    for (target, mut versions) in corrected {
-        versions.sort_by_key(|(recorded, id, ..)| (*recorded, *id));
-        let Some((_, by, at, latest)) = versions.pop() else { continue };
-        let gone = retracted.get(&target);
-        match (gone, latest) {
-            (None, Some(f)) => known.push(Known { id: target, at: f.at, what: &f.what }),
-            (Some((at, by)), Some(f)) => haunt(&mut ghosts, target, f, "trigger_retracted", *at, *by),
-            (_, None) => {}
-        }
-        let superseded = facts.get(target).into_iter().filter(|_| gone.is_none());
-        for f in superseded.chain(versions.iter().filter_map(|v| v.3)) {
-            haunt(&mut ghosts, target, f, "trigger_corrected", at, by);
+        let stands = amendments.standing(id, published);
+        known.extend(stands.map(|f| Known { id, at: f.at, what: &f.what }));
+        let Some(now) = amendments.of(id) else { continue };
+        let retraction = now.retractions.first().map(|by| (*by, "trigger_retracted"));
+        let because = retraction.or_else(|| now.correction().map(|(by, _)| (by, "trigger_corrected")));
+        let Some((by, reason)) = because else { continue };
+        let at = facts.get(by).map_or(published.at, |f| f.at);
+        let versions = std::iter::once(published).chain(now.corrections.iter().map(|(_, with)| *with));
+        for version in versions.filter(|v| stands.is_none_or(|s| !std::ptr::eq(s, *v))) {
+            haunt(&mut ghosts, Known { id, at: version.at, what: &version.what }, reason, at, by);
         }
     }
     known.sort_by_key(|k| (k.at, k.id));
     (known, ghosts)
 }
 
-fn haunt<'a>(ghosts: &mut Vec<Ghost<'a>>, id: EventId, fact: &'a Fact, reason: &'static str, at: i64, by: EventId) {
-    let known = Known { id, at: fact.at, what: &fact.what };
-    each_trigger(known, |key, trigger| ghosts.push(Ghost { key, trigger, reason, at, by }));
+fn haunt<'a>(ghosts: &mut Vec<Ghost<'a>>, was: Known<'a>, reason: &'static str, at: i64, by: EventId) {
+    each_trigger(was, |key, trigger| ghosts.push(Ghost { key, trigger, reason, at, by }));
 }
 
 fn severity_points(s: Severity) -> (&'static str, i64) {

@@ -1,17 +1,20 @@
 //! What the MOT view keeps of an event: little, since a patient's facts are written anew with every batch that touches them.
 
+use crate::EventId;
+use crate::amendments::{self, Amendable, Amends};
 use crate::event::{Dimension, Event, Header, Outcome, Party, RefKind, Role, Severity};
-use crate::ids::Embedded;
-use crate::{EventId, Kind};
 use chrono::{Datelike, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 pub(super) type Text = Box<str>;
 
 /// What one event says to the MOT view. No amount of money is among it (F17), and no free text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
+    /// The type of the event.
+    tag: u16,
     /// When it happened, microseconds since 1970.
     pub(super) at: i64,
     /// How much later it was recorded, microseconds.
@@ -163,6 +166,7 @@ impl Fact {
         let mut references = Vec::new();
         event.each_reference(|kind, id| references.push((kind, id.into())));
         Some(Self {
+            tag: amendments::tag(event.kind()),
             at: h.occurred_at.0,
             lag: h.recorded_at.0.saturating_sub(h.occurred_at.0),
             month: month(h),
@@ -176,13 +180,32 @@ impl Fact {
     }
 
     /// When it was recorded, microseconds since 1970.
-    pub(super) const fn recorded(&self) -> i64 {
+    pub(super) const fn recorded_at(&self) -> i64 {
         self.at.saturating_add(self.lag)
     }
 
     /// The reference of this kind.
     pub(super) fn reference(&self, kind: RefKind) -> Option<&str> {
         self.references.iter().find(|(k, _)| *k == kind).map(|(_, id)| &**id)
+    }
+}
+
+impl Amendable for Fact {
+    fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    fn recorded(&self) -> i64 {
+        self.recorded_at()
+    }
+
+    fn amends(&self) -> Option<Amends<'_, Self>> {
+        let id = |target: &Option<[u8; 16]>| target.map(|bytes| EventId(Uuid::from_bytes(bytes)));
+        match &self.what {
+            What::Corrected { target, replacement } => Some(Amends::Corrects(id(target)?, replacement.as_deref())),
+            What::Retracted { target } => Some(Amends::Retracts(id(target)?)),
+            _ => None,
+        }
     }
 }
 
@@ -204,15 +227,6 @@ pub(super) fn normalise(raw: f64, min: f64, max: f64) -> Option<u16> {
     let usable = raw.is_finite() && min.is_finite() && max.is_finite() && max > min && (min..=max).contains(&raw);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 10000 by the check above")]
     usable.then(|| ((raw - min) / (max - min) * 10_000.0).round() as u16)
-}
-
-/// What a correction puts in its target's place; nothing where that isn't an event with the target's id.
-fn embedded(target: &str, e: &Embedded) -> Option<Box<Fact>> {
-    let value: serde_json::Value = serde_json::from_str(&e.0).ok()?;
-    let kind = Kind::from_name(value.get("type")?.as_str()?)?;
-    let event = Event::deserialize_record(kind, value).ok()?;
-    let same = target.parse().is_ok_and(|id: EventId| id == event.header().event_id);
-    Fact::of(&event).filter(|_| same).map(Box::new)
 }
 
 /// The event that another one names; nothing where the name is no event id.
@@ -308,7 +322,7 @@ fn what(event: &Event) -> What {
         }),
         Event::EventCorrected(e) => What::Corrected {
             target: target(&e.target_event_id),
-            replacement: embedded(&e.target_event_id, &e.replacement),
+            replacement: amendments::replacement(e).and_then(|e| Fact::of(&e)).map(Box::new),
         },
         Event::EventRetracted(e) => What::Retracted { target: target(&e.target_event_id) },
         Event::CampaignGiftSent(_)

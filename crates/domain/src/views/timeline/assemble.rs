@@ -5,13 +5,12 @@
 
 use super::identity::{self, Identity, Link};
 use super::rows;
-use crate::event::{Event, Kind, Stage};
+use crate::amendments::{self, Amendable, Amendments, Amends, MOST_STEPS};
+use crate::event::{Event, Stage};
 use crate::journeys::{self, Item, Placed, Rule};
 use crate::{EventId, Micros};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// How many corrections of corrections (or retractions of retractions) are followed.
-const MAX_DEPTH: usize = 8;
 
 /// An event as the store holds it.
 #[derive(Debug, Clone)]
@@ -30,20 +29,8 @@ impl Stored {
     /// From a row of `timeline_entries`; `None` where `json` is no event.
     #[must_use]
     pub fn read(filed_under: String, partition: u32, offset: u64, json: &str) -> Option<Self> {
-        Some(Self { filed_under, partition, offset, event: read(json)? })
+        Some(Self { filed_under, partition, offset, event: amendments::read(json)? })
     }
-}
-
-/// Reads an event from its JSON form, as stored or as embedded in a correction. Fields of a later version are passed over,
-/// so that a timeline can still be read after a step back.
-#[must_use]
-pub fn read(json: &str) -> Option<Event> {
-    #[derive(serde::Deserialize)]
-    struct Tag {
-        r#type: String,
-    }
-    let kind = Kind::from_name(&serde_json::from_str::<Tag>(json).ok()?.r#type)?;
-    Event::deserialize_record(kind, &mut serde_json::Deserializer::from_str(json)).ok()
 }
 
 /// Whether an event still stands.
@@ -78,8 +65,9 @@ pub struct Amendment {
     pub recorded_at: Micros,
     /// Why.
     pub reason: String,
-    /// Whether it takes part in the state that is shown. A correction does not when a later one overrides it, when it was
-    /// itself retracted, or when its replacement isn't an event of the same type and id.
+    /// Whether it takes part in the state that is shown ([`amendments`]). A correction does not when a later one or a
+    /// retraction overrides it, when it was itself retracted, or when its replacement isn't an event of the same type, id and
+    /// patient.
     pub in_force: bool,
 }
 
@@ -203,12 +191,10 @@ impl Assembled {
 #[must_use]
 pub fn assemble(asked: &str, mut stored: Vec<Stored>, as_of: Option<Micros>) -> Option<Assembled> {
     tidy(&mut stored, as_of);
-    let book = Book::new(&stored);
-    let identity = identity::resolve(&book.links(), asked);
-    let mut entries: Vec<Entry> = (0..stored.len())
-        .filter(|i| identity.members.contains(&stored[*i].filed_under))
-        .map(|i| book.entry(i))
-        .collect();
+    let identity = identity::resolve(&standing_links(&stored), asked);
+    // What a stranger says about a patient's events changes nothing, though the two were one for a while.
+    stored.retain(|s| identity.members.contains(&s.filed_under));
+    let mut entries = entries(&stored);
     if entries.is_empty() {
         return None;
     }
@@ -224,7 +210,7 @@ pub fn assemble(asked: &str, mut stored: Vec<Stored>, as_of: Option<Micros>) -> 
 #[must_use]
 pub fn links(mut stored: Vec<Stored>) -> Vec<Link> {
     tidy(&mut stored, None);
-    Book::new(&stored).links()
+    standing_links(&stored)
 }
 
 /// Leaves what was known of patients, each event once: where two events share an id under one key, the store keeps the first.
@@ -249,110 +235,105 @@ fn target(event: &Event) -> Option<EventId> {
     if amends(event) { rows::target(event)?.parse().ok() } else { None }
 }
 
-/// The stored events, and what each correction and retraction is about.
-struct Book<'a> {
-    stored: &'a [Stored],
-    about: HashMap<EventId, Vec<usize>>,
+/// An event, and what a correction puts in another's place.
+struct Said<'a> {
+    event: Cow<'a, Event>,
+    replacement: Option<Box<Self>>,
 }
 
-impl<'a> Book<'a> {
-    fn new(stored: &'a [Stored]) -> Self {
-        let mut about: HashMap<EventId, Vec<usize>> = HashMap::new();
-        for (i, s) in stored.iter().enumerate() {
-            if let Some(t) = target(&s.event) {
-                about.entry(t).or_default().push(i);
-            }
-        }
-        for amendments in about.values_mut() {
-            amendments.sort_by_key(|i| (stored[*i].event.header().recorded_at, stored[*i].event.header().event_id));
-        }
-        Self { stored, about }
+impl<'a> Said<'a> {
+    fn of(event: Cow<'a, Event>) -> Self {
+        let replacement = match &*event {
+            Event::EventCorrected(e) => amendments::replacement(e).map(|e| Box::new(Self::of(Cow::Owned(e)))),
+            _ => None,
+        };
+        Self { event, replacement }
     }
 
-    fn amendments(&self, id: EventId) -> &[usize] {
-        self.about.get(&id).map_or(&[], Vec::as_slice)
+    fn id(&self) -> EventId {
+        self.event.header().event_id
+    }
+}
+
+impl Amendable for Said<'_> {
+    fn tag(&self) -> u16 {
+        amendments::tag(self.event.kind())
     }
 
-    fn id(&self, i: usize) -> EventId {
-        self.stored[i].event.header().event_id
+    fn recorded(&self) -> i64 {
+        self.event.header().recorded_at.0
     }
 
-    /// Whether a retraction that stands takes the event back.
-    fn void(&self, id: EventId, depth: usize) -> bool {
-        depth < MAX_DEPTH
-            && self.amendments(id).iter().any(|r| {
-                matches!(self.stored[*r].event, Event::EventRetracted(_)) && !self.void(self.id(*r), depth + 1)
-            })
-    }
-
-    /// The correction that holds for event `i`, and what it puts in its place.
-    fn correction(&self, i: usize, depth: usize) -> Option<(usize, Event)> {
-        if depth >= MAX_DEPTH {
-            return None;
-        }
-        let original = &self.stored[i].event;
-        self.amendments(self.id(i)).iter().rev().filter(|c| !self.void(self.id(**c), 0)).find_map(|c| {
-            let Event::EventCorrected(e) = self.current(*c, depth + 1) else { return None };
-            let event = read(&e.replacement.0)?;
-            let same = event.kind() == original.kind() && event.header().event_id == original.header().event_id;
-            same.then_some((*c, event))
+    fn amends(&self) -> Option<Amends<'_, Self>> {
+        let about = target(&self.event)?;
+        Some(match &*self.event {
+            Event::EventCorrected(_) => Amends::Corrects(about, self.replacement.as_deref()),
+            _ => Amends::Retracts(about),
         })
     }
+}
 
-    /// The event as it holds, corrections applied.
-    fn current(&self, i: usize, depth: usize) -> Event {
-        self.correction(i, depth).map_or_else(|| self.stored[i].event.clone(), |(_, e)| e)
-    }
+fn said(stored: &[Stored]) -> Vec<Said<'_>> {
+    stored.iter().map(|s| Said::of(Cow::Borrowed(&s.event))).collect()
+}
 
-    /// The merges and unmerges that stand.
-    fn links(&self) -> Vec<Link> {
-        (0..self.stored.len())
-            .filter(|i| rows::link(&self.stored[*i].event).is_some() && !self.void(self.id(*i), 0))
-            .filter_map(|i| link(&self.current(i, 0)))
-            .collect()
-    }
+fn amendments_of<'a>(said: &'a [Said<'_>]) -> Amendments<'a, Said<'a>> {
+    Amendments::new(said.iter().map(|s| (s.id(), s)))
+}
 
-    fn entry(&self, i: usize) -> Entry {
-        let s = &self.stored[i];
-        let void = self.void(self.id(i), 0);
-        // A retraction wins over corrections: what was taken back is shown as it was published.
-        let correction = if void { None } else { self.correction(i, 0) };
-        let (mut corrections, mut retractions) = (Vec::new(), Vec::new());
-        for a in self.amendments(self.id(i)) {
-            let h = self.stored[*a].event.header();
-            let amendment = |reason: &str, in_force| Amendment {
-                event_id: h.event_id,
-                recorded_at: h.recorded_at,
-                reason: reason.to_owned(),
-                in_force,
-            };
-            if let Event::EventCorrected(e) = &self.stored[*a].event {
-                corrections.push(amendment(&e.reason, correction.as_ref().is_some_and(|(c, _)| c == a)));
-            }
-            if let Event::EventRetracted(e) = &self.stored[*a].event {
-                retractions.push(amendment(&e.reason, !self.void(h.event_id, 0)));
-            }
-        }
-        let (event, original) = match correction {
-            Some((_, event)) => (event, Some(s.event.clone())),
-            None => (s.event.clone(), None),
+/// The merges and unmerges that stand, as corrected.
+fn standing_links(stored: &[Stored]) -> Vec<Link> {
+    let said = said(stored);
+    let amendments = amendments_of(&said);
+    let merges = said.iter().filter(|s| rows::link(&s.event).is_some());
+    merges.filter_map(|s| link(&amendments.standing(s.id(), s)?.event)).collect()
+}
+
+fn entries(stored: &[Stored]) -> Vec<Entry> {
+    let said = said(stored);
+    let amendments = amendments_of(&said);
+    let known: HashMap<EventId, &Said<'_>> = said.iter().rev().map(|s| (s.id(), s)).collect();
+    stored.iter().zip(&said).map(|(s, published)| entry(s, published, &known, &amendments)).collect()
+}
+
+fn entry<'a>(
+    s: &Stored,
+    published: &'a Said<'a>,
+    known: &HashMap<EventId, &Said<'_>>,
+    amendments: &Amendments<'a, Said<'a>>,
+) -> Entry {
+    let now = amendments.of(published.id());
+    let retracted = now.is_some_and(|n| !n.retractions.is_empty());
+    // A retraction wins over corrections: what was taken back is shown as it was published.
+    let with = now.and_then(|n| n.correction()).map(|(_, with)| &*with.event).filter(|e| e.kind() == s.event.kind());
+    let (mut corrections, mut retractions) = (Vec::new(), Vec::new());
+    for by in amendments.about(published.id()).iter().filter_map(|id| known.get(id)) {
+        let (list, reason) = match &*by.event {
+            Event::EventCorrected(e) => (&mut corrections, &e.reason),
+            Event::EventRetracted(e) => (&mut retractions, &e.reason),
+            _ => continue,
         };
-        let status = match (void, &original) {
+        list.push(Amendment {
+            event_id: by.id(),
+            recorded_at: by.event.header().recorded_at,
+            reason: reason.clone(),
+            in_force: now.is_some_and(|n| n.in_force(by.id())),
+        });
+    }
+    Entry {
+        event: with.unwrap_or(&s.event).clone(),
+        original: with.map(|_| s.event.clone()),
+        status: match (retracted, with) {
             (true, _) => Status::Retracted,
             (false, Some(_)) => Status::Corrected,
             (false, None) => Status::Normal,
-        };
-        Entry {
-            event,
-            original,
-            status,
-            corrections,
-            retractions,
-            filed_under: s.filed_under.clone(),
-            partition: s.partition,
-            offset: s.offset,
-            journey: Placed { journey: String::new(), rule: Rule::Loose },
-        }
+        },
+        corrections,
+        retractions,
+        filed_under: s.filed_under.clone(),
+        partition: s.partition,
+        offset: s.offset,
+        journey: Placed { journey: String::new(), rule: Rule::Loose },
     }
 }
 
@@ -397,7 +378,7 @@ fn place(entries: &mut [Entry]) {
     }
     let with_target: Vec<(usize, usize)> = (0..entries.len()).filter_map(|i| Some((i, about(i)?))).collect();
     for (i, mut at) in with_target {
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..MOST_STEPS {
             at = about(at).unwrap_or(at);
         }
         if let Some(p) = placed.get(&at) {

@@ -68,7 +68,7 @@ impl EventRows for Timeline {
 
     fn rows(&self, event: &Event, hash: u64, partition: u32, offset: u64) -> Vec<(usize, Row)> {
         let replacement = match event {
-            Event::EventCorrected(e) => super::assemble::read(&e.replacement.0),
+            Event::EventCorrected(e) => crate::amendments::replacement(e),
             _ => None,
         };
         let holds = replacement.as_ref().unwrap_or(event);

@@ -1,5 +1,6 @@
 use super::super::fixtures::{corrected, event, id, retracted, stored};
 use super::*;
+use crate::Kind;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -167,6 +168,23 @@ fn merged_patients_share_a_timeline_until_they_are_parted() {
     assert_eq!(assemble("q", stored(&events), None).unwrap().entries.len(), 1);
     events.push(retracted(23, &events[6], "2026-03-12"));
     assert_eq!(assemble("q", stored(&events), None).unwrap().entries.len(), 7 + 1, "the unmerge was a mistake");
+}
+
+#[test]
+fn what_a_stranger_says_about_an_event_changes_nothing() {
+    let mut events = visit();
+    events.push(merge(21, "PatientsMerged", "2026-03-10"));
+    let target = json!({"target_event_id": events[0].header().event_id, "reason": "r"});
+    events.push(event(22, "EventRetracted", "q", "2026-03-11", target));
+    assert_eq!(of(&events).entries[0].status, Status::Retracted, "while the two are one patient");
+    events.push(merge(23, "PatientsUnmerged", "2026-03-12"));
+    let parted = of(&events);
+    assert_eq!((parted.entries[0].status, parted.entries[0].retractions.len()), (Status::Normal, 0));
+    let mut of_another = events[1].clone();
+    of_another.header_mut().patient_id = Some(crate::PatientId("q".into()));
+    events.push(corrected(24, &events[1], &of_another, "2026-03-13"));
+    let shown = &of(&events).entries[1];
+    assert_eq!((shown.status, shown.corrections.len()), (Status::Normal, 1), "shown, and not in force");
 }
 
 #[test]
