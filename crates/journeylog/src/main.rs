@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod commands;
 mod health;
+mod operations;
 mod serve;
 mod settings;
 mod telemetry;
@@ -96,6 +97,20 @@ enum Command {
     DeadLetters {
         #[command(subcommand)]
         command: DeadLetters,
+    },
+    /// Let a view's projectors rest, wherever they run; they obey within a second.
+    Pause {
+        /// The view.
+        view: ViewName,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Let a paused view go on.
+    Resume {
+        /// The view.
+        view: ViewName,
+        #[command(flatten)]
+        why: operations::Why,
     },
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
@@ -221,6 +236,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 DeadLetters::Show { id } => commands::dead_letters_show(&settings, &id).await,
             }
         }),
+        Command::Pause { view, why } => {
+            runtime.block_on(operations::control::pause(&settings, view.into(), true, &why))
+        }
+        Command::Resume { view, why } => {
+            runtime.block_on(operations::control::pause(&settings, view.into(), false, &why))
+        }
         Command::Openapi => {
             println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
             Ok(ExitCode::SUCCESS)

@@ -9,6 +9,8 @@ use std::path::Path;
 pub const DEFAULT: &str = include_str!("../../../config.default.toml");
 /// Variables of the test suites, which are no configuration.
 const TEST_PREFIX: &str = "JOURNEYLOG_TEST_";
+/// Who operates, which is no configuration either.
+const OPERATOR: &str = "JOURNEYLOG_OPERATOR";
 
 /// See `config.default.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -131,7 +133,7 @@ pub struct Shutdown {
 
 /// Reads the settings.
 pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
-    let env: config::Map<String, String> = env.filter(|(k, _)| !k.starts_with(TEST_PREFIX)).collect();
+    let env: config::Map<String, String> = env.filter(|(k, _)| !k.starts_with(TEST_PREFIX) && k != OPERATOR).collect();
     let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;

@@ -6,7 +6,7 @@ mod support;
 
 use domain::views::View;
 use rand::{RngExt as _, SeedableRng as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{Backends, PATIENCE, Server, caught_up, fold};
@@ -36,10 +36,16 @@ async fn exactly_once_through_kills_moves_and_restarts() {
 
 /// Publishes a sample while things break, and counts the rows that equal the log's fold.
 async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
-    let mut random = Random::seed_from_u64(seed);
+    let (begun, mut random) = (Instant::now(), Random::seed_from_u64(seed));
     let gateway = b.start(&["ingest"]).await;
     let sample = std::fs::read_to_string(b.sample(60, u32::try_from(seed % 1000).unwrap())).unwrap();
-    let publishing = tokio::spawn(publish(gateway.http.clone(), gateway.url("/v1/events"), sample, random.random()));
+    let publishing = tokio::spawn(publish(
+        gateway.http.clone(),
+        gateway.url("/v1/events"),
+        gateway.log.clone(),
+        sample,
+        random.random(),
+    ));
     let mut projectors: Vec<Server> = vec![b.spawn(&PROJECT, &[])];
     let mut broken = 0;
     while !publishing.is_finished() || broken < 4 {
@@ -65,6 +71,7 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
                 }
             }
         }
+        println!("{:6.1} s: fault {fault}", begun.elapsed().as_secs_f32());
         broken += 1;
     }
     publishing.await.unwrap();
@@ -85,7 +92,7 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
 }
 
 /// Posts the lines in chunks, each until every event of it is accepted: a source that resends what it is unsure of.
-async fn publish(http: reqwest::Client, url: String, lines: String, seed: u64) {
+async fn publish(http: reqwest::Client, url: String, log: PathBuf, lines: String, seed: u64) {
     let mut random = Random::seed_from_u64(seed);
     let lines: Vec<&str> = lines.lines().collect();
     for chunk in lines.chunks(100) {
@@ -105,7 +112,11 @@ async fn publish(http: reqwest::Client, url: String, lines: String, seed: u64) {
             if text.matches("\"position\"").count() == chunk.len() {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "not accepted: {text:.300}");
+            if begun.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(&log).unwrap_or_default();
+                let tail = log.lines().rev().take(60).collect::<Vec<_>>();
+                panic!("not accepted: {text:.300}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(0..200))).await;

@@ -8,12 +8,14 @@ mod dead_letters;
 pub mod engine;
 mod generations;
 mod migrations;
+mod operations;
 pub mod views;
 
 pub use checkpoints::{Advance, Checkpoint, ViewStatus, record_hash};
 pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
 pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx};
 pub use generations::{Generation, GenerationInfo, STATE, State, ViewSpec};
+pub use operations::{NewOperation, Operation};
 
 /// A database with the fixed tables in place. Cloning shares the connections.
 #[derive(Debug, Clone)]

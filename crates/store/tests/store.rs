@@ -4,7 +4,7 @@
 mod common;
 
 use domain::table::{Table, Type};
-use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, State, Store, ViewSpec};
+use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, NewOperation, State, Store, ViewSpec};
 
 const SPEC: ViewSpec = ViewSpec {
     name: "toy",
@@ -126,5 +126,32 @@ async fn dead_letters_park_and_are_listed_without_patient_data() {
             (letters[0].key.clone(), letters[0].value.clone(), letters[0].headers.clone())
         );
         assert!(store.dead_letter("toy.1.2.99").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn operations_are_written_down_with_their_result() {
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 2).await.unwrap();
+        let new = NewOperation {
+            operator: "kim",
+            operation: "pause",
+            view: Some("toy"),
+            reason: Some("disk is full"),
+            detail: "{}".into(),
+            ..NewOperation::default()
+        };
+        let first = store.operation_begins(&new).await.unwrap();
+        let second = store.operation_begins(&NewOperation { view: None, ..new }).await.unwrap();
+        store.operation_ends(&first, true, Some(2), r#"{"changed":true}"#).await.unwrap();
+        let all = store.operations(None, 10).await.unwrap();
+        assert_eq!(all.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(), [second.as_str(), first.as_str()]);
+        assert_eq!((all[0].outcome.as_deref(), all[0].ended_ms), (None, None), "it still runs");
+        assert_eq!((all[1].outcome.as_deref(), all[1].generation), (Some("done"), Some(2)));
+        assert_eq!(
+            (all[1].reason.as_deref(), all[1].result.as_deref()),
+            (Some("disk is full"), Some(r#"{"changed":true}"#))
+        );
+        assert_eq!(store.operations(Some("toy"), 10).await.unwrap().len(), 1);
     }
 }

@@ -1,0 +1,78 @@
+//! What operators do to views while they run: each is written down in the account of operations.
+
+use crate::settings::Settings;
+use anyhow::Context as _;
+use domain::views::View;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use store::{NewOperation, Store};
+
+pub mod control;
+
+/// Most characters of a reason that is kept.
+const MAX_REASON: usize = 1_000;
+
+/// Why somebody does something, as given on the command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Why {
+    /// Why, for the account of operations.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// How an operation ended, for the account.
+pub struct Done {
+    /// The generation, where only its course told which.
+    pub generation: Option<i64>,
+    /// What came of it; no patient's data.
+    pub result: Value,
+    pub code: ExitCode,
+}
+
+/// Opens the configured store.
+pub async fn open_store(settings: &Settings, connections: u32) -> anyhow::Result<Store> {
+    Store::connect(&settings.store.url, connections).await.context("store")
+}
+
+/// Does something and writes down who did it, why, and what came of it.
+pub async fn audited(
+    store: &Store,
+    operation: &str,
+    view: Option<View>,
+    generation: Option<i64>,
+    why: &Why,
+    detail: Value,
+    work: impl Future<Output = anyhow::Result<Done>>,
+) -> anyhow::Result<ExitCode> {
+    let reason: Option<String> = why.reason.as_ref().map(|r| r.chars().take(MAX_REASON).collect());
+    let new = NewOperation {
+        operator: &operator(),
+        operation,
+        view: view.map(View::as_str),
+        generation,
+        reason: reason.as_deref(),
+        detail: detail.to_string(),
+    };
+    let id = store.operation_begins(&new).await.context("account of operations")?;
+    match work.await {
+        Ok(done) => {
+            store
+                .operation_ends(&id, true, done.generation, &done.result.to_string())
+                .await
+                .context("it is done, but the account of operations doesn't say so")?;
+            Ok(done.code)
+        }
+        Err(e) => {
+            let result = json!({"error": format!("{e:#}")}).to_string();
+            // What went wrong matters more than whether it could be written down.
+            let _ = store.operation_ends(&id, false, None, &result).await;
+            Err(e)
+        }
+    }
+}
+
+/// Who is at the keyboard: JOURNEYLOG_OPERATOR, or the login name.
+fn operator() -> String {
+    let var = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
+    var("JOURNEYLOG_OPERATOR").or_else(|| var("SUDO_USER")).or_else(|| var("USER")).unwrap_or_else(|| "unknown".into())
+}
