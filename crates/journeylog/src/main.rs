@@ -112,6 +112,11 @@ enum Command {
         #[command(flatten)]
         why: operations::Why,
     },
+    /// Compare what is scored.
+    Mot {
+        #[command(subcommand)]
+        command: MotCommand,
+    },
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
     /// Check or extend the schema registry in schemas/.
@@ -142,6 +147,23 @@ enum DeadLetters {
     Show {
         /// Its id.
         id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum MotCommand {
+    /// Two generations of the view mot side by side: by touchpoint, department and journey.
+    Compare {
+        /// Generation that was before.
+        before: i64,
+        /// Generation that is after.
+        after: i64,
+        /// How many journeys to show.
+        #[arg(long, default_value_t = 10)]
+        examples: usize,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -241,6 +263,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Resume { view, why } => {
             runtime.block_on(operations::control::pause(&settings, view.into(), false, &why))
+        }
+        Command::Mot { command: MotCommand::Compare { before, after, examples, json } } => {
+            runtime.block_on(operations::mot::compare(&settings, [before, after], examples, json))
         }
         Command::Openapi => {
             println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);

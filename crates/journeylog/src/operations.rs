@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use store::{NewOperation, Store};
 
 pub mod control;
+pub mod mot;
 
 /// Most characters of a reason that is kept.
 const MAX_REASON: usize = 1_000;

@@ -3,10 +3,9 @@
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::mot::{Mot, Standards};
-use domain::views::{EventRows as _, PatientFold as _, View, follow_ups::FollowUps, timeline::Timeline};
+use domain::views::{EventRows as _, MadeBy, PatientFold as _, View, follow_ups::FollowUps, timeline::Timeline};
 use eventlog::Log;
 use projector::{Options, ProjectorError};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::{GenerationInfo, Store, StoreError, ViewSpec};
 use tokio_util::sync::CancellationToken;
@@ -21,27 +20,16 @@ pub const fn spec(view: View) -> ViewSpec {
     ViewSpec { name: view.as_str(), tables, state }
 }
 
-/// How a generation is made, where not as configured. Kept with the generation, so that every process makes it alike.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MadeBy {
-    /// Standards of the view mot: name and text of each file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standards: Option<Vec<(String, String)>>,
+/// How a generation is made.
+pub fn made_by(generation: &GenerationInfo) -> Result<MadeBy, StoreError> {
+    let unread = |e| StoreError::Data(format!("options of generation {}: {e}", generation.number));
+    serde_json::from_str(&generation.options).map_err(unread)
 }
 
-impl MadeBy {
-    /// Reads what is kept with a generation.
-    pub fn of(generation: &GenerationInfo) -> Result<Self, StoreError> {
-        let unread = |e| StoreError::Data(format!("options of generation {}: {e}", generation.number));
-        serde_json::from_str(&generation.options).map_err(unread)
-    }
-
-    /// Scoring by these standards, or by the configured ones.
-    pub fn mot(&self, configured: &Mot) -> Result<Mot, StoreError> {
-        let Some(files) = &self.standards else { return Ok(configured.clone()) };
-        Standards::parse(files).map(Mot::new).map_err(|e| StoreError::Data(format!("standards of a generation: {e}")))
-    }
+/// Scoring as a generation does.
+pub fn mot_of(generation: &GenerationInfo, configured: &Mot) -> Result<Mot, StoreError> {
+    let unread = |e| StoreError::Data(format!("standards of generation {}: {e}", generation.number));
+    made_by(generation)?.mot(configured).map_err(unread)
 }
 
 /// Runs `$body` with `$make`, which gives the projection of a generation of `$view`.
@@ -55,9 +43,8 @@ macro_rules! with_view {
                 $body
             }
             domain::views::View::Mot => {
-                let $make = move |g: &store::GenerationInfo| {
-                    Ok(projector::Folded("mot", $crate::views::MadeBy::of(g)?.mot(&mot)?))
-                };
+                let $make =
+                    move |g: &store::GenerationInfo| Ok(projector::Folded("mot", $crate::views::mot_of(g, &mot)?));
                 $body
             }
             domain::views::View::FollowUps => {

@@ -8,6 +8,7 @@ mod dispatch;
 mod event_rows;
 mod folded;
 mod follow;
+mod limited;
 mod options;
 mod prepare;
 mod retry;
@@ -17,6 +18,7 @@ pub use dispatch::run;
 pub use event_rows::Rows;
 pub use folded::Folded;
 pub use follow::follow;
+pub use limited::Limited;
 pub use options::{Options, ProjectorError};
 
 use domain::Event;

@@ -1,8 +1,11 @@
 //! The views: for each, what it keeps of an event and which rows that makes.
 
 pub mod follow_ups;
+mod made_by;
 pub mod mot;
 pub mod timeline;
+
+pub use made_by::{MadeBy, Until};
 
 use crate::event::Event;
 use crate::facts::Facts;

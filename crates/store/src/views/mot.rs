@@ -1,5 +1,7 @@
 //! Reading the tables of the view `mot`: states for explanations, sums for aggregates, alerts.
 
+pub mod compare;
+
 use crate::{Engine, Row, StoreError};
 use domain::table::Value;
 use std::collections::BTreeSet;

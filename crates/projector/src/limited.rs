@@ -1,0 +1,39 @@
+//! A view as of a time or a position.
+
+use crate::{Built, Projection, Rejected};
+use domain::Event;
+use domain::views::Until;
+use eventlog::Position;
+use store::{Generation, StoreError, Tx, ViewSpec};
+
+/// A projection that takes in only what belongs to the past that is asked for.
+#[derive(Debug, Clone)]
+pub struct Limited<P> {
+    /// The view.
+    pub view: P,
+    /// Its end; nothing: it takes in everything.
+    pub until: Option<Until>,
+}
+
+impl<P: Projection> Projection for Limited<P> {
+    type Item = P::Item;
+
+    fn spec(&self) -> ViewSpec {
+        self.view.spec()
+    }
+
+    fn item(&self, event: Event, position: Position) -> Option<P::Item> {
+        match &self.until {
+            Some(until) if !until.takes(&event, position.partition, position.offset) => None,
+            _ => self.view.item(event, position),
+        }
+    }
+
+    fn build(&self, items: &[&P::Item]) -> Built {
+        self.view.build(items)
+    }
+
+    async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
+        self.view.write(tx, g, items).await
+    }
+}
