@@ -8,17 +8,28 @@ mod sqlite;
 
 pub use row::{Row, StoreError};
 
+use crate::Generation;
 use domain::table::{Type, Value};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Connections of a pool, unless the URL's owner says otherwise.
 pub const DEFAULT_CONNECTIONS: u32 = 12;
 
-/// A database: PostgreSQL, or SQLite when embedded. Cloning shares the pool.
+/// A database. Cloning shares the pool.
 #[derive(Debug, Clone)]
-pub enum Engine {
+pub struct Engine {
+    pool: Pool,
+    /// By SQL view, the table that is read instead of it.
+    pinned: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// PostgreSQL, or SQLite when embedded.
+#[derive(Debug, Clone)]
+enum Pool {
     /// PostgreSQL.
     Postgres(PgPool),
     /// SQLite. It takes one writer at a time, so writers of this process queue up fairly at a mutex instead of polling
@@ -64,12 +75,46 @@ impl Engine {
     /// When the URL has another scheme, or the database can't be reached.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(postgres::connect(url, connections).await?));
+            return Ok(Self::on(Pool::Postgres(postgres::connect(url, connections).await?)));
         }
         if let Some(path) = url.strip_prefix("sqlite:") {
-            return Ok(Self::Sqlite(sqlite::connect(path, connections).await?, Arc::default()));
+            return Ok(Self::on(Pool::Sqlite(sqlite::connect(path, connections).await?, Arc::default())));
         }
         Err(StoreError::Configuration("a store's URL begins with postgres:// or sqlite:".into()))
+    }
+
+    const fn on(pool: Pool) -> Self {
+        Self { pool, pinned: None }
+    }
+
+    /// The same database, in which queries read this generation where they name a table of its view; the active one of every
+    /// other view. Transactions are not concerned.
+    #[must_use]
+    pub fn reading(&self, generation: &Generation) -> Self {
+        Self { pool: self.pool.clone(), pinned: Some(Arc::new(generation.names())) }
+    }
+
+    /// `sql` with the tables of a pinned generation in place of the SQL views.
+    fn names<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        let Some(pinned) = &self.pinned else { return Cow::Borrowed(sql) };
+        let mut out = String::with_capacity(sql.len() + 16);
+        let mut rest = sql;
+        while let Some(start) = rest.find(is_name) {
+            let (before, name) = rest.split_at(start);
+            let end = name.find(|c| !is_name(c)).unwrap_or(name.len());
+            let (name, after) = name.split_at(end);
+            out.push_str(before);
+            out.push_str(pinned.get(name).map_or(name, String::as_str));
+            rest = after;
+        }
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+
+    /// Whether it is PostgreSQL.
+    #[must_use]
+    pub const fn is_postgres(&self) -> bool {
+        matches!(self.pool, Pool::Postgres(_))
     }
 
     /// Runs a query with `$1`, `$2` … and reads all its rows. Column types may be text, json, integers, numerics, floats,
@@ -79,9 +124,10 @@ impl Engine {
     /// # Errors
     /// Those of the database.
     pub async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
-        match self {
-            Self::Postgres(pool) => postgres::query(pool, sql, args).await,
-            Self::Sqlite(pool, _) => sqlite::query(pool, sql, args).await,
+        let sql = &self.names(sql);
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::query(pool, sql, args).await,
+            Pool::Sqlite(pool, _) => sqlite::query(pool, sql, args).await,
         }
     }
 
@@ -91,9 +137,9 @@ impl Engine {
     /// # Errors
     /// Those of the database.
     pub async fn execute(&self, sql: &str, args: &[Value]) -> Result<u64, StoreError> {
-        match self {
-            Self::Postgres(pool) => postgres::execute(pool, sql, args).await,
-            Self::Sqlite(pool, write) => {
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::execute(pool, sql, args).await,
+            Pool::Sqlite(pool, write) => {
                 let _turn = write.lock().await;
                 sqlite::execute(pool, sql, args).await
             }
@@ -105,12 +151,12 @@ impl Engine {
     /// # Errors
     /// Those of the database.
     pub async fn begin(&self, durability: Durability) -> Result<Tx, StoreError> {
-        Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(match durability {
+        Ok(match &self.pool {
+            Pool::Postgres(pool) => Tx::Postgres(match durability {
                 Durability::Full => pool.begin().await?,
                 Durability::FromLog => pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?,
             }),
-            Self::Sqlite(pool, write) => {
+            Pool::Sqlite(pool, write) => {
                 let turn = write.clone().lock_owned().await;
                 // IMMEDIATE: a transaction that read first and then wanted to write could not wait for its turn.
                 Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn)
@@ -121,23 +167,23 @@ impl Engine {
     /// The column type that `ty` has in this engine's DDL.
     #[must_use]
     pub const fn type_name(&self, ty: Type) -> &'static str {
-        match (ty, self) {
+        match (ty, &self.pool) {
             // JSON is kept as text: it is made by this program, read back whole, and must come back byte for byte.
             // "C": both engines compare and sort bytes, so that cursors and pages are the same on both.
-            (Type::Text | Type::Json, Self::Postgres(_)) => "text COLLATE \"C\"",
-            (Type::Text | Type::Json, Self::Sqlite(..)) => "text",
+            (Type::Text | Type::Json, Pool::Postgres(_)) => "text COLLATE \"C\"",
+            (Type::Text | Type::Json, Pool::Sqlite(..)) => "text",
             (Type::Int, _) => "bigint",
             (Type::Float, _) => "double precision",
-            (Type::Bytes, Self::Postgres(_)) => "bytea",
-            (Type::Bytes, Self::Sqlite(..)) => "blob",
+            (Type::Bytes, Pool::Postgres(_)) => "bytea",
+            (Type::Bytes, Pool::Sqlite(..)) => "blob",
         }
     }
 
     /// Closes the pool once its connections have come back.
     pub async fn close(&self) {
-        match self {
-            Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite(pool, _) => pool.close().await,
+        match &self.pool {
+            Pool::Postgres(pool) => pool.close().await,
+            Pool::Sqlite(pool, _) => pool.close().await,
         }
     }
 }
@@ -301,4 +347,9 @@ impl OnConflict {
 fn names(columns: &[(&str, Type)]) -> String {
     let quoted: Vec<_> = columns.iter().map(|(c, _)| format!("\"{c}\"")).collect();
     quoted.join(", ")
+}
+
+/// Whether a character may be part of a table's name.
+const fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }

@@ -6,6 +6,7 @@ mod ddl;
 
 use crate::{Durability, Store, StoreError, Target};
 use domain::table::{Table, Type};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -101,6 +102,12 @@ impl Generation {
     #[must_use]
     pub const fn spec(&self) -> ViewSpec {
         self.spec
+    }
+
+    /// By the name that readers use, the name of the generation's own table.
+    pub(crate) fn names(&self) -> BTreeMap<String, String> {
+        let all = self.spec.all().into_iter();
+        all.map(|(name, ..)| (name.clone(), format!("{name}_g{}", self.number))).collect()
     }
 
     /// Where the rows of table `i` go.

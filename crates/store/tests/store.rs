@@ -155,3 +155,23 @@ async fn operations_are_written_down_with_their_result() {
         assert_eq!(store.operations(Some("toy"), 10).await.unwrap().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_reader_may_ask_for_a_generation() {
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 2).await.unwrap();
+        let first = store.ensure_view(SPEC).await.unwrap();
+        let second = store.add_generation(SPEC, State::Frozen, "{}").await.unwrap();
+        for (g, n) in [(&first, 1), (&second, 2)] {
+            let mut tx = store.begin(Durability::FromLog).await.unwrap();
+            tx.upsert(g.target(0), &[&["toys".into(), n.into()]]).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        // A longer name is another one.
+        let sql = "SELECT toys.n, 'toys_x' FROM toys WHERE patient_id = $1";
+        for (engine, n) in [(store.engine().clone(), 1), (store.engine().reading(&second), 2)] {
+            let rows = engine.query(sql, &["toys".into()]).await.unwrap();
+            assert_eq!((rows[0].int(0), rows[0].text(1)), (n, "toys_x"));
+        }
+    }
+}

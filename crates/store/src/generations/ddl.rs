@@ -80,7 +80,7 @@ impl Tx {
         let active = self.generations(Some(spec.name)).await?.into_iter().find(|g| g.active);
         // Replacing keeps the view's identity, so that a reader who waits for the lock finds it again. Only PostgreSQL can, and
         // only while the columns stay; SQLite's readers see the whole transaction at once.
-        let replace = matches!(engine, Engine::Postgres(_)) && active.is_some_and(|g| g.fits(spec));
+        let replace = engine.is_postgres() && active.is_some_and(|g| g.fits(spec));
         for (name, columns, ..) in spec.all() {
             let list = quoted(columns.iter().map(|(c, _)| *c));
             let verb = if replace { "CREATE OR REPLACE VIEW" } else { "CREATE VIEW" };
