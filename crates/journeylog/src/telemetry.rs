@@ -3,7 +3,7 @@
 use crate::settings::{LogFormat, Telemetry};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use std::collections::HashMap;
@@ -80,15 +80,31 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
-/// The span of a request. It names the route, never the path: that has a patient's pseudonym in it.
+/// The span of a request, within the trace that the sender began (W3C `traceparent` and `tracestate`), if it did. It names
+/// the route, never the path: that has a patient's pseudonym in it.
 pub fn request_span(request: &axum::extract::Request) -> tracing::Span {
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
     let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("", axum::extract::MatchedPath::as_str);
-    tracing::info_span!("http", otel.kind = "server", http.request.method = %request.method(), http.route = route)
+    let span =
+        tracing::info_span!("http", otel.kind = "server", http.request.method = %request.method(), http.route = route);
+    let sent = |name: &str| Some((name.to_owned(), request.headers().get(name)?.to_str().ok()?.to_owned()));
+    let context = remote(["traceparent", "tracestate"].into_iter().filter_map(sent).collect());
+    if context.span().span_context().is_valid()
+        && let Err(error) = span.set_parent(context)
+    {
+        tracing::debug!(%error, "the sender's trace is not continued");
+    }
+    span
+}
+
+/// The context that W3C headers name.
+fn remote(headers: HashMap<String, String>) -> opentelemetry::Context {
+    use opentelemetry::propagation::TextMapPropagator as _;
+    TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), &headers)
 }
 
 /// The W3C `traceparent` of the current span, if it is traced.
 pub fn traceparent() -> Option<String> {
-    use opentelemetry::trace::TraceContextExt as _;
     use tracing_opentelemetry::OpenTelemetrySpanExt as _;
     let context = tracing::Span::current().context();
     let span = context.span().span_context().clone();
@@ -98,11 +114,8 @@ pub fn traceparent() -> Option<String> {
 /// How a batch's span is linked to the spans that published its events; nothing while traces are off.
 pub fn link(settings: &Telemetry) -> Option<fn(&tracing::Span, &str)> {
     fn link(span: &tracing::Span, traceparent: &str) {
-        use opentelemetry::propagation::TextMapPropagator as _;
-        use opentelemetry::trace::TraceContextExt as _;
         use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-        let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
-        let context = TraceContextPropagator::new().extract(&carrier);
+        let context = remote(HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]));
         span.add_link(context.span().span_context().clone());
     }
     if settings.otlp_endpoint.is_empty() { None } else { Some(link) }

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// Chunks of answers waiting for a slow reader; then the input waits too.
 const ANSWERS_WAITING: usize = 4;
@@ -24,10 +25,11 @@ pub(super) fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -
     let (send, mut receive) = mpsc::channel::<Bytes>(ANSWERS_WAITING);
     let gateway = gateway.clone();
     // A task of its own, so that what was begun is brought to its end when the sender goes away.
-    tokio::spawn(async move {
+    let task = async move {
         run(&gateway, body, minimal, send).await;
         drop(permit);
-    });
+    };
+    tokio::spawn(task.in_current_span());
     let answers = futures::stream::poll_fn(move |cx| receive.poll_recv(cx)).map(Ok::<_, io::Error>);
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
