@@ -188,11 +188,24 @@ async fn unknown_properties_are_refused_without_their_value() {
     assert!(why.contains("sasl.pasword") && !why.contains("geheim"), "{why}");
 }
 
-/// A topic with compaction would lose all but the last event of a patient.
+/// A topic that somebody else made, and what is said about it: compaction would lose all but the last event of a patient;
+/// what the topic can't take or confirm would fail with the first large record, or with all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compacted_topics_are_refused() {
-    if let Some(url) = contract::beds::compacted().await {
+async fn topics_that_lose_events_or_take_none_are_refused() {
+    for (setting, value, words) in [
+        ("cleanup.policy", "compact", "compacted"),
+        ("max.message.bytes", "1000000", "set its max.message.bytes to 1048588"),
+        ("min.insync.replicas", "2", "min.insync.replicas is 2, and its partitions have 1 replica"),
+    ] {
+        let Some(url) = contract::beds::topic_with(setting, value).await else { return };
         let error = open(&url, &Options::default()).await.err().unwrap();
-        assert!(matches!(&error, LogError::Configuration(why) if why.contains("compacted")), "{error}");
+        assert!(matches!(&error, LogError::Configuration(why) if why.contains(words)), "{setting}: {error}");
+    }
+    for (setting, value) in [("message.timestamp.type", "CreateTime"), ("retention.ms", "604800000")] {
+        let Some(url) = contract::beds::topic_with(setting, value).await else { return };
+        assert!(
+            open(&url, &Options::default()).await.is_ok(),
+            "{setting} is the operator's to decide; a warning says so"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The topic: made where there is none, checked where there is one.
 
-use super::client::{Context, Settings, failed};
+use super::client::{Context, MESSAGE_MAX_BYTES as SENT_BYTES, Settings, failed};
 use super::reader::Reader;
 use crate::LogError;
 use crate::options::{DEFAULT_PARTITIONS, KafkaTarget};
@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between looking whether a new topic is there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// `max.message.bytes` of a topic that is made here: Kafka's own default.
+const MESSAGE_BYTES: usize = 1_048_588;
+/// What makes "when the log took it" the broker's time.
+const TIMESTAMPS: &str = "LogAppendTime";
 
 /// Makes or checks the topic; answers with its partitions.
 pub(super) async fn ensure(
@@ -28,7 +33,7 @@ pub(super) async fn ensure(
         check(&admin, &target.topic).await?;
         return Ok(partitions);
     }
-    create(&admin(settings)?, target, limit).await?;
+    create(&*admin(settings)?, target, limit).await?;
     loop {
         // another process may have made it first, with other settings
         if let Some(partitions) = reader.partitions(limit).await? {
@@ -42,8 +47,8 @@ pub(super) async fn ensure(
     }
 }
 
-fn admin(settings: &Settings) -> Result<AdminClient<Context>, LogError> {
-    settings.admin().create_with_context(Context(settings.health.clone())).map_err(failed)
+fn admin(settings: &Settings) -> Result<Arc<AdminClient<Context>>, LogError> {
+    settings.admin().create_with_context(Context(settings.health.clone())).map(Arc::new).map_err(failed)
 }
 
 fn wanted(topic: &str, found: u32, wanted: Option<u32>) -> Result<(), LogError> {
@@ -60,6 +65,7 @@ async fn create(admin: &AdminClient<Context>, target: &KafkaTarget, limit: Durat
     // -1: what the brokers have as their default
     let replication = target.replication.unwrap_or(-1);
     let in_sync = (replication - 1).max(1).to_string();
+    let message_bytes = MESSAGE_BYTES.to_string();
     let mut topic = NewTopic::new(
         &target.topic,
         i32::try_from(partitions).unwrap_or(i32::MAX),
@@ -69,9 +75,9 @@ async fn create(admin: &AdminClient<Context>, target: &KafkaTarget, limit: Durat
     .set("cleanup.policy", "delete")
     .set("retention.ms", "-1")
     .set("retention.bytes", "-1")
-    .set("max.message.bytes", "1048588")
+    .set("max.message.bytes", &message_bytes)
     // "when the log took it" must not hang on the senders' clocks
-    .set("message.timestamp.type", "LogAppendTime");
+    .set("message.timestamp.type", TIMESTAMPS);
     if target.replication.is_some() {
         topic = topic.set("min.insync.replicas", &in_sync);
     }
@@ -87,8 +93,8 @@ async fn create(admin: &AdminClient<Context>, target: &KafkaTarget, limit: Durat
     }
 }
 
-/// Compaction would delete all but the last event of a patient; a limited retention is the operator's to decide.
-async fn check(admin: &AdminClient<Context>, topic: &str) -> Result<(), LogError> {
+/// Asks for the settings of a topic that somebody else made, and judges them.
+async fn check(admin: &Arc<AdminClient<Context>>, topic: &str) -> Result<(), LogError> {
     let options = AdminOptions::new().request_timeout(Some(SETTINGS_TIMEOUT));
     let answer = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
     let settings = match answer.map(|mut answer| answer.pop()) {
@@ -103,14 +109,108 @@ async fn check(admin: &AdminClient<Context>, topic: &str) -> Result<(), LogError
             return Ok(());
         }
     };
-    let value = |name| settings.get(name).and_then(|entry| entry.value.as_deref());
-    if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-        return Err(LogError::Configuration(format!("topic {topic} is compacted, which deletes events")));
-    }
-    for (name, forever) in [("retention.ms", "-1"), ("retention.bytes", "-1")] {
-        if let Some(limit) = value(name).filter(|limit| *limit != forever) {
-            tracing::warn!(log.topic = topic, setting = name, limit, "the topic forgets events");
+    let (asking, name) = (admin.clone(), topic.to_owned());
+    let replication = tokio::task::spawn_blocking(move || replication(&asking, &name)).await.ok().flatten();
+    for finding in judge(replication, |name| settings.get(name).and_then(|entry| entry.value.as_deref())) {
+        match finding {
+            Finding::Refuse(why) => return Err(LogError::Configuration(format!("topic {topic} {why}"))),
+            Finding::Warn(why) => tracing::warn!(log.topic = topic, "the topic {why}"),
         }
     }
     Ok(())
+}
+
+/// The fewest copies that any partition has; `None` where the broker doesn't say.
+fn replication(admin: &AdminClient<Context>, topic: &str) -> Option<usize> {
+    let metadata = admin.inner().fetch_metadata(Some(topic), SETTINGS_TIMEOUT).ok()?;
+    let partitions = metadata.topics().iter().find(|t| t.name() == topic)?.partitions();
+    partitions.iter().map(|p| p.replicas().len()).min()
+}
+
+/// What is wrong with a topic's settings.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    /// Events would be lost, or could not be published.
+    Refuse(String),
+    /// The operator's to decide, and to know.
+    Warn(String),
+}
+
+/// Judges a topic's settings. Compaction would delete all but the last event of a patient; a limited retention is the
+/// operator's to decide, and so is how much is lost with a broker.
+fn judge<'a>(replication: Option<usize>, value: impl Fn(&str) -> Option<&'a str>) -> Vec<Finding> {
+    let number = |name| value(name).and_then(|v| v.parse::<usize>().ok());
+    let mut found = Vec::new();
+    if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        found.push(Finding::Refuse("is compacted, which deletes events".to_owned()));
+    }
+    if let Some(most) = number("max.message.bytes").filter(|most| *most < SENT_BYTES) {
+        found.push(Finding::Refuse(format!(
+            "takes messages of {most} bytes, and {SENT_BYTES} are sent: set its max.message.bytes to {MESSAGE_BYTES}"
+        )));
+    }
+    for (name, forever) in [("retention.ms", "-1"), ("retention.bytes", "-1")] {
+        if let Some(limit) = value(name).filter(|limit| *limit != forever) {
+            found.push(Finding::Warn(format!("forgets events: {name} is {limit}, not {forever}")));
+        }
+    }
+    if let Some(source) = value("message.timestamp.type").filter(|source| *source != TIMESTAMPS) {
+        let why = format!("hangs on the senders' clocks: message.timestamp.type is {source}, not {TIMESTAMPS}");
+        found.push(Finding::Warn(why));
+    }
+    match (replication, number("min.insync.replicas")) {
+        (Some(copies), Some(needed)) if needed > copies => found.push(Finding::Refuse(format!(
+            "takes no event: min.insync.replicas is {needed}, and its partitions have {copies} replicas"
+        ))),
+        (Some(copies), Some(needed)) if copies > 1 && needed == copies => found.push(Finding::Warn(format!(
+            "takes no event while any broker is away: min.insync.replicas is {needed} of {copies} replicas"
+        ))),
+        (Some(copies), Some(1)) if copies > 1 => found.push(Finding::Warn(format!(
+            "confirms events that one broker alone has: min.insync.replicas is 1 of {copies} replicas"
+        ))),
+        _ => {}
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, judge};
+
+    /// Judges a good topic of three replicas with some settings changed.
+    fn with(replication: usize, changed: &[(&str, &'static str)]) -> Vec<Finding> {
+        judge(Some(replication), |name| {
+            let changed = changed.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+            changed.or(match name {
+                "cleanup.policy" => Some("delete"),
+                "retention.ms" | "retention.bytes" => Some("-1"),
+                "max.message.bytes" => Some("1048588"),
+                "message.timestamp.type" => Some("LogAppendTime"),
+                "min.insync.replicas" => Some("2"),
+                _ => None,
+            })
+        })
+    }
+
+    fn refused(found: &[Finding], words: &str) -> bool {
+        matches!(found, [Finding::Refuse(why)] if why.contains(words))
+    }
+
+    fn warned(found: &[Finding], words: &str) -> bool {
+        matches!(found, [Finding::Warn(why)] if why.contains(words))
+    }
+
+    #[test]
+    fn what_loses_events_is_refused_and_the_operators_choices_are_named() {
+        assert_eq!(with(3, &[]), []);
+        assert_eq!(judge(None, |_| None), [], "what a broker doesn't say is not judged");
+        assert!(refused(&with(3, &[("cleanup.policy", "compact,delete")]), "compacted"));
+        assert!(refused(&with(3, &[("max.message.bytes", "1000000")]), "max.message.bytes to 1048588"));
+        assert!(refused(&with(3, &[("min.insync.replicas", "4")]), "min.insync.replicas is 4"));
+        assert!(warned(&with(3, &[("min.insync.replicas", "3")]), "any broker is away"));
+        assert!(warned(&with(3, &[("min.insync.replicas", "1")]), "one broker alone"));
+        assert_eq!(with(1, &[("min.insync.replicas", "1")]), [], "one broker is what there is");
+        assert!(warned(&with(3, &[("retention.ms", "604800000")]), "604800000"));
+        assert!(warned(&with(3, &[("message.timestamp.type", "CreateTime")]), "LogAppendTime"));
+    }
 }

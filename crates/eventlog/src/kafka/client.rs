@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The largest message for librdkafka: our records with room for their framing. Brokers take 1,048,588 by default.
-const MESSAGE_MAX_BYTES: &str = "1040000";
+pub(super) const MESSAGE_MAX_BYTES: usize = crate::MAX_RECORD_BYTES + 40_000;
 
 /// Records waiting to be sent, at most.
 const SEND_QUEUE_RECORDS: &str = "200000";
@@ -73,7 +73,7 @@ impl Settings {
             ("reconnect.backoff.ms", "50"),
             ("reconnect.backoff.max.ms", "1000"),
             ("retry.backoff.ms", "50"),
-            ("message.max.bytes", MESSAGE_MAX_BYTES),
+            ("message.max.bytes", &MESSAGE_MAX_BYTES.to_string()),
             ("allow.auto.create.topics", "false"),
             ("topic.metadata.propagation.max.ms", "10000"),
             ("enable.metrics.push", "false"),

@@ -58,12 +58,12 @@ pub async fn real() -> Option<Bed> {
     Some(Bed::new(url, options, Box::new(())).await)
 }
 
-/// The URL of a compacted topic on the real Kafka.
-pub async fn compacted() -> Option<String> {
+/// The URL of a topic on the real Kafka that somebody made with this setting.
+pub async fn topic_with(setting: &str, value: &str) -> Option<String> {
     let (brokers, name) = (brokers()?, topic());
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
-    let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
+    let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set(setting, value);
     admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     Some(format!("kafka://{brokers}/{name}"))
 }
