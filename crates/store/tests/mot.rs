@@ -11,8 +11,10 @@ use journeylog_store::{Durability, Engine, Generation, State, Store, ViewSpec};
 
 const SPEC: ViewSpec = ViewSpec { name: "mot", tables: Mot::TABLES, state: true };
 
-/// Touchpoints: patient, id, kind, department, score.
-async fn fill(store: &Store, g: &Generation, rows: &[(&str, &str, &str, Option<&str>, Option<i64>)]) {
+/// Patient, id, kind, department, score.
+type Touchpoint = (&'static str, &'static str, &'static str, Option<&'static str>, Option<i64>);
+
+async fn fill(store: &Store, g: &Generation, rows: &[Touchpoint]) {
     let touchpoints: Vec<Vec<Value>> = rows
         .iter()
         .map(|(patient, id, kind, department, score)| {
