@@ -15,7 +15,7 @@ use contract::suite;
 use journeylog_eventlog::{Log, LogError, Options, open};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A case on a thread of its own: a mock cluster can't be moved.
 macro_rules! alone {
@@ -169,6 +169,36 @@ async fn a_broker_that_goes_and_comes_back_is_found_again() {
     }
     suite::assert_gapless(&suite::collect(&mut reader, 50, suite::PATIENCE).await);
     reader.close().await;
+}
+
+/// A broker that restarts while the producer asks for its id, and loses its leaders meanwhile: a producer whose appends
+/// timed out is replaced, whatever became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_work_again_after_some_have_timed_out() {
+    let (bed, cluster) = mock().await;
+    let mut options = bed.options.clone();
+    options.properties.insert("message.timeout.ms".to_owned(), "2000".to_owned());
+    let log = open(&bed.url, &options).await.unwrap();
+    let loading = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &[loading]);
+    let (first, records) = (log.clone(), || (0..50).map(|i| suite::record(&format!("k{i}"), "v")).collect());
+    let first = tokio::spawn(async move { first.append(records()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for partition in 0..suite::PARTITIONS {
+        cluster.partition_leader("journeys", partition.cast_signed(), None).unwrap();
+    }
+    cluster.broker_down(1).unwrap();
+    for answer in first.await.unwrap() {
+        assert!(matches!(answer, Err(LogError::Unavailable(_))), "{answer:?}");
+    }
+    cluster.broker_up(1).unwrap();
+    for partition in 0..suite::PARTITIONS {
+        cluster.partition_leader("journeys", partition.cast_signed(), Some(1)).unwrap();
+    }
+    let begun = Instant::now();
+    while log.append(records()).await.iter().any(Result::is_err) {
+        assert!(begun.elapsed() < suite::PATIENCE, "appends never worked again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

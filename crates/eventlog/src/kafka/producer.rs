@@ -9,6 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -34,16 +35,21 @@ impl Producer {
         Self { settings, partitions, client: Mutex::new(None) }
     }
 
-    /// The client; a new one where there is none yet, or after a fatal error, from which librdkafka never recovers.
+    /// The client; a new one where there is none yet, or after an error from which librdkafka doesn't recover: a fatal one,
+    /// always; records that nobody confirmed in time, sometimes, since a producer that meets a restarting broker at the wrong
+    /// moment never finds the partitions' leaders again. Whoever was refused sends again, and views count an event once.
     fn client(&self) -> Result<Arc<Client>, LogError> {
         let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = slot.as_ref().filter(|client| !client.context().fatal()) {
+        if let Some(client) = slot.as_ref().filter(|client| !client.context().spent()) {
             return Ok(client.clone());
         }
-        let context = Deliveries { health: self.settings.health.clone(), fatal: Mutex::new(false) };
+        let context = Deliveries { health: self.settings.health.clone(), spent: AtomicBool::new(false) };
         let client: Client = self.settings.producer().create_with_context(context).map_err(failed)?;
         let client = Arc::new(client);
-        *slot = Some(client.clone());
+        if let Some(old) = slot.replace(client.clone()) {
+            // ending a client waits for its threads
+            std::thread::spawn(move || drop(old));
+        }
         Ok(client)
     }
 
@@ -154,20 +160,20 @@ pub(super) struct Ticket {
 /// Where deliveries are reported, on the producer's own thread.
 pub(super) struct Deliveries {
     health: Arc<Health>,
-    fatal: Mutex<bool>,
+    /// Whether the client is to be replaced.
+    spent: AtomicBool,
 }
 
 impl Deliveries {
-    fn fatal(&self) -> bool {
-        *self.fatal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
     }
 
     fn note(&self, error: &KafkaError) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::replace(&mut *fatal, true) {
-                tracing::error!(error = %error, "the producer can't go on, making a new one");
-            }
+        let spent =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::MessageTimedOut));
+        if spent && !self.spent.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = %error, "the producer can't go on, making a new one");
         }
     }
 }
