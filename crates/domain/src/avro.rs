@@ -132,8 +132,9 @@ impl Datum for f64 {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());
     }
+    /// NaN and the infinities, which no JSON has, count as malformed.
     fn get(from: &mut Bytes<'_>) -> Option<Self> {
-        from.take(8)?.try_into().ok().map(Self::from_le_bytes)
+        from.take(8)?.try_into().ok().map(Self::from_le_bytes).filter(|v| v.is_finite())
     }
 }
 

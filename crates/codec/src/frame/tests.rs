@@ -63,3 +63,16 @@ fn arrays_in_several_blocks_and_with_sizes_are_read() {
     blocks.extend(&bytes[at + 6..]);
     assert!(newest(entry(event.kind()), &blocks) == Some((event, &[][..])));
 }
+
+/// JSON, which views keep and readers get, has neither.
+#[test]
+fn nan_and_infinities_are_refused() {
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let Event::FeedbackGiven(mut e) = example(Kind::FeedbackGiven, 1) else { panic!("another type") };
+        e.raw = bad;
+        let event = Event::FeedbackGiven(e);
+        let bytes = by_schema(&event);
+        assert!(newest(entry(event.kind()), &bytes).is_none());
+        assert!(resolved(entry(event.kind()), &bytes).is_none());
+    }
+}
