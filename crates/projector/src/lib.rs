@@ -8,6 +8,7 @@ mod dispatch;
 mod event_rows;
 mod folded;
 mod follow;
+mod isolate;
 mod limited;
 mod options;
 mod prepare;
@@ -46,7 +47,8 @@ pub trait Projection: Send + Sync + 'static {
     /// Writes items, in the log's order, and says which it could not take.
     ///
     /// # Errors
-    /// Those of the database. Then the transaction is rolled back and tried again.
+    /// Those of the database. Then the transaction is rolled back and tried again; where the database refuses the data, with
+    /// fewer items.
     fn write(
         &self,
         tx: &mut Tx,
@@ -82,6 +84,12 @@ pub struct Rejected {
 }
 
 impl Rejected {
+    /// The database refuses what the view makes of this event.
+    const fn unstorable(index: usize) -> Self {
+        let reason = "the database refuses the view's rows with this event";
+        Self { index, code: "unstorable", reason, parks: true, behind: false }
+    }
+
     /// Another event lies under this event's id.
     const fn conflict(index: usize) -> Self {
         let reason = "another event was taken under this event id";

@@ -2,7 +2,7 @@
 
 use crate::prepare::{Message, Outcome, Prepared};
 use crate::retry::Retry;
-use crate::{Options, Projection, ProjectorError, Rejected};
+use crate::{Options, Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,13 +91,21 @@ impl<P: Projection> Writer<P> {
     /// Commits a batch, however often it takes within the options' patience.
     async fn commit(&mut self, batch: &Batch<P>) -> Result<(), ProjectorError> {
         let mut retry = None;
+        let mut singly = false;
         loop {
-            let failed = match self.traced(batch).await {
+            let failed = match self.traced(batch, singly).await {
                 Ok(fenced) if fenced.is_empty() => return Ok(()),
                 Ok(fenced) => {
                     metrics::counter!("projector_fenced_total", "view" => self.name).increment(fenced.len() as u64);
                     tracing::warn!(view.name = self.name, partitions = ?fenced, "another projector has moved the checkpoint");
                     self.resync().await
+                }
+                Err(e) if e.is_refusal() && !singly => {
+                    // The code alone: a message of this class may quote the value.
+                    let code = e.code().unwrap_or_default();
+                    tracing::warn!(view.name = self.name, error.code = %code, records = batch.len(), "the database refuses a batch, looking for the record");
+                    singly = true;
+                    continue;
                 }
                 Err(e) => Err(e.into()),
             };
@@ -152,17 +160,18 @@ impl<P: Projection> Writer<P> {
     }
 
     /// [`Self::attempt`] in a span that links to the traces of the records, while tracing is on.
-    async fn traced(&mut self, batch: &Batch<P>) -> Result<Vec<u32>, StoreError> {
-        let Some(link) = self.options.link else { return self.attempt(batch).await };
+    async fn traced(&mut self, batch: &Batch<P>, singly: bool) -> Result<Vec<u32>, StoreError> {
+        let Some(link) = self.options.link else { return self.attempt(batch, singly).await };
         let span = tracing::info_span!("projector.batch", view.name = self.name, records = batch.len());
         let parents = batch.iter().filter_map(|p| header(&p.record, "traceparent"));
         parents.take(MAX_LINKS).for_each(|parent| link(&span, parent));
-        self.attempt(batch).instrument(span).await
+        self.attempt(batch, singly).instrument(span).await
     }
 
     /// One transaction: checkpoints first, then rows, then dead letters. Answers with the partitions that belong to another
-    /// owner by now; nothing of them was written.
-    async fn attempt(&mut self, batch: &Batch<P>) -> Result<Vec<u32>, StoreError> {
+    /// owner by now; nothing of them was written. `singly`: the database has refused the batch, and what it refuses of it is
+    /// to be found.
+    async fn attempt(&mut self, batch: &Batch<P>, singly: bool) -> Result<Vec<u32>, StoreError> {
         let begun = Instant::now();
         let steps = self.steps(batch);
         if steps.is_empty() {
@@ -184,8 +193,12 @@ impl<P: Projection> Writer<P> {
             moved.contains_key(&at.partition) && self.expected.get(&at.partition).is_some_and(|e| *e <= at.offset)
         });
         let (items, mut letters, records) = sort(mine, &mut parked);
-        let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
-        let rejected = self.view.write(&mut tx, &self.generation, &plain).await?;
+        let rejected = if singly {
+            isolate::write(&*self.view, &mut tx, &self.generation, &items).await?
+        } else {
+            let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
+            self.view.write(&mut tx, &self.generation, &plain).await?
+        };
         letters.extend(rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));
         tx.bury(&self.generation, &letters).await?;
         tx.commit().await?;

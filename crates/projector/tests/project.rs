@@ -6,6 +6,7 @@ mod common;
 mod databases;
 
 use common::{MemoryLog, Shared, event, some};
+use domain::Event;
 use domain::facts::Facts;
 use domain::table::{Row, Table, Value};
 use domain::views::follow_ups::FollowUps;
@@ -254,6 +255,79 @@ async fn poison_parks_one_patient() {
         let rows = store.engine().query(rows, &[]).await.unwrap();
         let rows: Vec<_> = rows.iter().map(|r| (r.text(0), r.int(1))).collect();
         assert_eq!(rows, [("p-1", 1), ("p-2", 6), ("p-3", 1)]);
+    }
+}
+
+/// Makes the database refuse rows of a table, as an operator's constraint or a limit of the engine would.
+async fn refuse(store: &Store, table: &str, column: &str, value: &str) {
+    let sql = match store.engine() {
+        Engine::Postgres(_) => format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK ({column} <> '{value}')"),
+        Engine::Sqlite(..) => format!(
+            "CREATE TRIGGER refused_{table} BEFORE INSERT ON {table} WHEN NEW.{column} = '{value}' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        ),
+    };
+    store.engine().execute(&sql, &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_refuses_parks_one_patient() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        store.ensure_view(timeline().spec()).await.unwrap();
+        store.ensure_view(follow_ups().spec()).await.unwrap();
+        refuse(&store, "timeline_entries_g1", "department", "refused").await;
+        refuse(&store, "follow_up_items_g1", "subject", "refused").await;
+        let (log, sound) = (MemoryLog::new(2), MemoryLog::new(2));
+        let complaint =
+            |n, id: &str| event("ComplaintFiled", 1, n, &format!(r#""complaint_id":"{id}","severity":"severe""#));
+        let both = |e: &Event| {
+            log.publish(e);
+            sound.publish(e);
+        };
+        publish(&log, 0..70);
+        publish(&sound, 0..70);
+        both(&complaint(9_001, "before"));
+        let Event::ComplaintFiled(mut bad) = complaint(9_002, "refused") else { unreachable!() };
+        bad.header.department = Some("refused".into());
+        let bad = log.publish(&Event::ComplaintFiled(bad));
+        let mut behind = vec![log.publish(&complaint(9_003, "behind"))];
+        publish(&log, 70..72);
+        publish(&sound, 70..72);
+        let many = Options { batch: 1_000, in_flight: 1_000, workers: 1, ..Options::default() };
+        let running =
+            [Running::start(timeline(), &log, &store, &many), Running::start(follow_ups(), &log, &store, &many)];
+        seen(&store, "timeline", &log).await;
+        seen(&store, "follow_ups", &log).await;
+        behind.push(log.publish(&complaint(9_004, "later")));
+        publish(&log, 72..90);
+        for n in 72..90 {
+            // p-1 is parked; its later events wait.
+            for e in [Some(some(n, 23)), (n % 5 == 0).then(|| some(n / 2, 23))].into_iter().flatten() {
+                if e.key() != "p-1" {
+                    sound.publish(&e);
+                }
+            }
+        }
+        seen(&store, "timeline", &log).await;
+        seen(&store, "follow_ups", &log).await;
+        for r in running {
+            r.stop().await;
+        }
+        for view in ["timeline", "follow_ups"] {
+            let letters = store.dead_letters(Some(view), None, 100).await.unwrap();
+            let at = |p: &eventlog::Position| {
+                letters
+                    .iter()
+                    .find(|l| (l.partition, l.offset) == (p.partition.into(), p.offset.cast_signed()))
+                    .unwrap()
+            };
+            assert_eq!((at(&bad).code.as_str(), at(&bad).parked_behind), ("unstorable", false), "{view}");
+            assert!(behind.iter().all(|p| at(p).parked_behind), "{view}");
+            assert_eq!(letters.iter().filter(|l| !l.parked_behind).count(), 1, "{view}");
+            assert!(letters.iter().all(|l| l.key_hash == at(&bad).key_hash), "{view}");
+        }
+        equals_the_fold(&follow_ups().1, &store, &sound).await;
     }
 }
 

@@ -286,6 +286,30 @@ impl Tx {
         Ok(())
     }
 
+    /// Marks a place that [`Tx::undo`] goes back to. One at a time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.batch("SAVEPOINT part").await
+    }
+
+    /// Forgets the savepoint; what was written since stays.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn release(&mut self) -> Result<(), StoreError> {
+        self.batch("RELEASE SAVEPOINT part").await
+    }
+
+    /// Takes back what was written since the savepoint, and forgets it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn undo(&mut self) -> Result<(), StoreError> {
+        self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await
+    }
+
     /// Waits until no other process changes tables, and keeps others from doing so until the transaction ends.
     ///
     /// # Errors

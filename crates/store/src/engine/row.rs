@@ -18,6 +18,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database's code of the error: PostgreSQL's SQLSTATE, or SQLite's extended code.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Database(sqlx::Error::Database(db)) => db.code().map(Into::into),
+            _ => None,
+        }
+    }
+
+    /// Whether the database refuses the data itself. Trying again is of no use; without the row at fault it works.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        // PostgreSQL: 21 a row twice in a statement, 22 data, 23 constraints, 54 limits such as an index entry's.
+        // SQLite: 18 too big, 19 constraint, 20 mismatch.
+        self.code().is_some_and(|code| match sqlite(&code) {
+            Some(primary) => matches!(primary, 18..=20),
+            None => ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)),
+        })
+    }
+
     /// Whether trying again may help: the connection broke, the server is starting or stopping, or two transactions
     /// got in each other's way.
     #[must_use]
@@ -32,14 +52,22 @@ impl StoreError {
             | sqlx::Error::BeginFailed => true,
             sqlx::Error::Database(db) => {
                 let code = db.code().unwrap_or_default();
-                // PostgreSQL: 08 connection, 40 serialisation and deadlock, 53 resources, 55P03 lock, 57P shutdown and start.
-                // SQLite: 5 busy, 6 locked, 10 I/O, 13 full, with extended codes in the upper bits.
-                let sqlite = code.parse::<u32>().is_ok_and(|c| code.len() < 5 && matches!(c & 0xff, 5 | 6 | 10 | 13));
-                sqlite || ["08", "40", "53", "55P03", "57P"].iter().any(|p| code.len() == 5 && code.starts_with(p))
+                // PostgreSQL: 08 connection, 25006 a server that has just become a standby, 40 serialisation and deadlock,
+                // 53 resources, 55P03 lock, 57P shutdown and start. SQLite: 5 busy, 6 locked, 10 I/O, 13 full.
+                match sqlite(&code) {
+                    Some(primary) => matches!(primary, 5 | 6 | 10 | 13),
+                    None => ["08", "25006", "40", "53", "55P03", "57P"].iter().any(|p| code.starts_with(p)),
+                }
             }
             _ => false,
         }
     }
+}
+
+/// SQLite's primary code of an error, whose extended one has more in the upper bits; nothing for an SQLSTATE, which has five
+/// characters.
+fn sqlite(code: &str) -> Option<u32> {
+    (code.len() < 5).then(|| code.parse::<u32>().ok()).flatten().map(|c| c & 0xff)
 }
 
 /// A row that was read. Columns are read by position.
