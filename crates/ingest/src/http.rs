@@ -19,6 +19,7 @@ use futures::StreamExt;
 use metrics::{Counter, counter};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Limits of the HTTP gateway.
@@ -26,6 +27,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub struct Limits {
     /// Largest body of a single event or an array, bytes. NDJSON has no such limit.
     pub body_bytes: usize,
+    /// How long a body that is not NDJSON may take to come.
+    pub body_time: Duration,
+    /// How long an NDJSON stream may send nothing while it is waited for.
+    pub stream_idle: Duration,
     /// Most events in an array.
     pub array_events: usize,
     /// Most events under way at a time, over all requests but NDJSON (which is bounded per stream).
@@ -42,11 +47,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 8 << 20,
+            body_time: Duration::from_secs(30),
+            stream_idle: Duration::from_secs(60),
             array_events: 10_000,
             in_flight_events: 50_000,
             streams: 16,
             retry_after: 1,
-            ndjson: NdjsonLimits { retry_for: std::time::Duration::from_secs(5), ..NdjsonLimits::default() },
+            ndjson: NdjsonLimits { retry_for: Duration::from_secs(5), ..NdjsonLimits::default() },
         }
     }
 }
@@ -157,6 +164,11 @@ enum Format {
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     const TAKEN: &str = "send application/json, application/x-ndjson, application/cloudevents+json or \
                          application/cloudevents-batch+json, in UTF-8";
+    let coded =
+        headers.get_all(header::CONTENT_ENCODING).iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded {
+        return Err(Problem::unsupported("content codings such as gzip are not taken: send the body as it is"));
+    }
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (kind, rest) = value.split_once(';').unwrap_or((value, ""));
     let charset =
@@ -200,9 +212,10 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
         (status = 200, description = "The event was there before; or every event of an array was taken; or the answers of an NDJSON stream, one line each", body = doc::BatchAnswer),
         (status = 207, description = "Some events of an array were refused; the others are in the log", body = doc::BatchAnswer),
         (status = 400, description = "Not JSON, or not UTF-8", body = doc::Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = doc::Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another event has this id", body = doc::Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large or too many", body = doc::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Unsupported content type", body = doc::Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Unsupported content type or coding", body = doc::Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; `errors` has a JSON pointer to each", body = doc::Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too much is under way; see Retry-After", body = doc::Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log can't be reached; see Retry-After", body = doc::Problem, content_type = "application/problem+json")
@@ -221,7 +234,9 @@ async fn handle(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Resu
     if matches!(format, Format::Ndjson) {
         return stream::respond(gateway, headers, body);
     }
-    let body = read(headers, body, gateway.limits.body_bytes).await?;
+    let Limits { body_bytes, body_time, .. } = gateway.limits;
+    let slow = |_| Problem::too_slow(format!("the body did not come within {body_time:?}"));
+    let body = tokio::time::timeout(body_time, read(headers, body, body_bytes)).await.map_err(slow)??;
     let text = std::str::from_utf8(&body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let now = crate::now();

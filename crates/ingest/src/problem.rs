@@ -58,6 +58,12 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, "Unsupported content type", detail)
     }
 
+    /// The body came too slowly (408).
+    #[must_use]
+    pub fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "urn:journeylog:problem:too-slow", "Too slow", detail)
+    }
+
     /// Too much is under way (429).
     #[must_use]
     pub fn busy(retry_after: u32) -> Self {

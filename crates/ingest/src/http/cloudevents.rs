@@ -80,7 +80,7 @@ fn open(envelope: &Map<String, Value>, data: Option<Value>, attribute: &str, at:
         wrong("type", "must be org.journeylog.event. and the name of a known event");
     }
     let Some(Value::Object(mut event)) = data else {
-        wrong("data", "must be an object with the event's fields");
+        errors.push(FieldError::new(at, "must be an object with the event's fields"));
         return Err(Problem::invalid(errors));
     };
     if let (Some(kind), Some(inner)) = (kind, event.get("type"))

@@ -3,14 +3,15 @@
 use super::{Gateway, answer};
 use crate::ndjson::{self, LineResult, Progress, Stopped};
 use crate::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
@@ -35,8 +36,20 @@ pub(super) fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
 }
 
+/// The body's chunks; an error where the next one takes longer than `idle`.
+fn chunks(body: Body, idle: Duration) -> BoxStream<'static, io::Result<Bytes>> {
+    let next = move |mut body: BodyDataStream| async move {
+        let chunk = match tokio::time::timeout(idle, body.next()).await {
+            Ok(chunk) => chunk?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((chunk, body))
+    };
+    futures::stream::unfold(body.into_data_stream(), next).boxed()
+}
+
 async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<Bytes>) {
-    let chunks = body.into_data_stream().map(|c| c.map_err(io::Error::other));
+    let chunks = chunks(body, gateway.limits.stream_idle);
     let mut counts = Progress::default();
     let mut last_line = 0;
     let sender = &send;
@@ -57,6 +70,9 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
     if let Err(stopped) = &ended {
         let problem = match stopped {
             Stopped::Log => Problem::unavailable(gateway.limits.retry_after),
+            Stopped::Read(e) if e.kind() == io::ErrorKind::TimedOut => {
+                Problem::too_slow(format!("nothing came for {:?}", gateway.limits.stream_idle))
+            }
             Stopped::Read(_) | Stopped::Gone => Problem::malformed("the body ended before its end"),
         };
         let _ = writeln!(text, "{{\"stopped\":{{\"after_line\":{last_line},\"problem\":{}}}}}", problem.to_json());

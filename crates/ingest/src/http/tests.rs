@@ -160,6 +160,36 @@ async fn bodies_and_arrays_have_limits() {
     assert_eq!(s.json(&json!(four[..3])).await.status, 200);
 }
 
+/// A body that sends `first` and then nothing, for ever.
+fn stalled(first: &'static str) -> Body {
+    let first = futures::stream::iter([Ok::<_, std::io::Error>(first)]);
+    Body::from_stream(first.chain(futures::stream::pending()))
+}
+
+#[tokio::test]
+async fn slow_bodies_are_given_up() {
+    let soon = Duration::from_millis(100);
+    let s = server_with(Limits { body_time: soon, stream_idle: soon, ..Limits::default() });
+    let r = s.post("application/json", stalled("{\"type\":")).await;
+    assert_eq!((r.status, r.json()["type"].as_str()), (408, Some("urn:journeylog:problem:too-slow")));
+    let line: &'static str = Box::leak(format!("{}\n{{\"type\":", booking(1)).into_boxed_str());
+    let lines = s.post("application/x-ndjson", stalled(line)).await.lines();
+    assert_eq!(lines[0]["duplicate"], false, "{lines:?}");
+    assert_eq!(lines[1]["stopped"]["after_line"], 1);
+    assert_eq!(lines[1]["stopped"]["problem"]["status"], 408);
+    assert_eq!((lines.len(), s.log.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn content_codings_are_refused() {
+    let s = server();
+    for (coding, status) in [("gzip", 415), ("deflate, gzip", 415), ("Identity", 201)] {
+        let request = Request::post("/v1/events").header("content-type", "application/json");
+        let request = request.header("content-encoding", coding).body(booking(1).to_string().into());
+        assert_eq!(s.send(request.unwrap()).await.status, status, "{coding}");
+    }
+}
+
 #[tokio::test]
 async fn back_pressure_names_a_time() {
     let s = server();
@@ -340,6 +370,11 @@ async fn cloudevents_binary() {
     let r = s.send(request.body(c["data"].to_string().into()).unwrap()).await;
     assert_eq!(r.status, 201, "{}", r.text);
     assert_eq!(r.json()["event_id"], booking(1)["header"]["event_id"]);
+    let mut request = Request::post("/v1/events").header("content-type", "application/json");
+    for name in ["specversion", "type", "source", "id", "time", "subject"] {
+        request = request.header(format!("ce-{name}"), c[name].as_str().unwrap());
+    }
+    assert_eq!(s.send(request.body("[]".into()).unwrap()).await.pointers(), [""]);
 }
 
 #[test]
