@@ -1,9 +1,9 @@
 //! `GET /v1/patients/{id}/card`: what staff should know before the patient comes.
 
-use crate::problem::{Json, Query};
+use crate::problem::{Id, Json, Query};
 use crate::timeline::Loaded;
 use crate::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
@@ -55,11 +55,7 @@ pub struct PatientCard {
     params(("id" = String, Path, description = "Pseudonym of the patient"), Asked),
     responses((status = 200, body = PatientCard), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 504, body = Problem)))]
-pub async fn card(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Problem> {
+pub async fn card(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let bad = || Problem::bad_field("as_of", "not an RFC 3339 time with offset");
     let as_of = asked.as_of.as_deref().map(|t| Micros::parse(t).ok_or_else(bad)).transpose()?;
     let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;

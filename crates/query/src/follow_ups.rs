@@ -3,9 +3,9 @@
 //! Claims and releases change leases only. Attempts and completions become events, and the view follows from those.
 
 use crate::paging::{self, Cursor, Page};
-use crate::problem::{Json, Query};
+use crate::problem::{Id, Json, Query};
 use crate::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -131,6 +131,9 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let (filter, limit) = (asked.filter()?, paging::limit(asked.limit)?);
     let from: Option<Key> = Cursor(asked.cursor.clone()).key()?;
+    if from.as_ref().is_some_and(|k| !domain::Micros::RANGE.contains(&k.0)) {
+        return Err(Problem::bad_field("cursor", "not a cursor of this list"));
+    }
     let now = from.as_ref().map_or_else(|| (app.now)().0, |k| k.0);
     let from = from.map(|Key(_, points, due_at, item_id)| Place { points, due_at, item_id });
     app.wait_for(View::FollowUps, asked.after.as_deref()).await?;
@@ -158,7 +161,7 @@ pub async fn list(
 pub async fn one(
     State(app): State<Arc<App>>,
     quiet: Option<Extension<QuietHours>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Query(asked): Query<AskedOne>,
 ) -> Result<Response, Problem> {
     app.wait_for(View::FollowUps, asked.after.as_deref()).await?;
@@ -199,11 +202,7 @@ pub struct Claimed {
     params(("id" = String, Path, description = "Id of the item")), request_body = Claim,
     responses((status = 200, body = Claimed), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "Somebody else holds it, the token is stale, or the item is not open")))]
-pub async fn claim(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Json(body): Json<Claim>,
-) -> Result<Json<Claimed>, Problem> {
+pub async fn claim(State(app): State<Arc<App>>, Id(id): Id, Json(body): Json<Claim>) -> Result<Json<Claimed>, Problem> {
     requests::check_holder(&body.holder)?;
     let item = unite::one(app.engine(), &id).await?;
     act::must_be_open(&item.row)?;
@@ -230,7 +229,7 @@ pub async fn claim(
         (status = 409, body = Problem, description = "The token is stale")))]
 pub async fn release(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Json(body): Json<Release>,
 ) -> Result<StatusCode, Problem> {
     requests::check_holder(&body.holder)?;

@@ -41,6 +41,12 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// What changes answers besides the events: the program's version, and the standards in force. Part of every ETag.
+#[must_use]
+pub fn edition(mot: &domain::views::mot::Mot) -> String {
+    format!("{} {:?}", env!("CARGO_PKG_VERSION"), mot.standards())
+}
+
 /// What the handlers share.
 pub struct App {
     /// The views.
@@ -51,6 +57,8 @@ pub struct App {
     pub now: fn() -> Micros,
     /// Scoring by the standards in force, for explanations.
     pub mot: Arc<domain::views::mot::Mot>,
+    /// See [`edition`].
+    pub edition: String,
     /// How long `?after=` waits before it gives up.
     pub after_limit: Duration,
 }
@@ -64,4 +72,17 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(follow_ups::routes())
         .merge(mot::routes())
         .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::views::mot::{Mot, Standards};
+
+    #[test]
+    fn other_standards_are_another_edition() {
+        let text = include_str!("../../../schemas/standards/2019-01.toml");
+        let only = Mot::new(Standards::parse(&[("only.toml", text)]).unwrap());
+        assert_ne!(super::edition(&only), super::edition(&Mot::new(Standards::shipped())));
+        assert_eq!(super::edition(&only), super::edition(&only.clone()));
+    }
 }

@@ -1,9 +1,9 @@
 //! `GET /v1/journeys/{id}/mot`, `/v1/mot/aggregates`, `/v1/mot/alerts` and `/v1/mot/staff`.
 
 use crate::paging::{self, Cursor, Page};
-use crate::problem::{Json, Query};
+use crate::problem::{Id, Json, Query};
 use crate::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
@@ -80,11 +80,7 @@ pub(crate) fn time(name: &str, value: Option<&str>) -> Result<Option<Micros>, Pr
     params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Asked),
     responses((status = 200, body = JourneyMot), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 504, body = Problem)))]
-pub async fn journey(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Problem> {
+pub async fn journey(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let as_of = time("as_of", asked.as_of.as_deref())?;
     let position = app.wait_for(View::Mot, asked.after.as_deref()).await?;
     let id = id.parse::<EventId>().map_or(id, |e| e.to_string());

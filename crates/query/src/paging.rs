@@ -2,6 +2,7 @@
 
 use crate::Problem;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Most items on a page, and how many where the reader doesn't say.
@@ -40,7 +41,13 @@ impl Cursor {
         let bad = || Problem::bad_field("cursor", "not a cursor of this list");
         let bytes: Option<Vec<u8>> =
             hex.as_bytes().chunks(2).map(|c| u8::from_str_radix(std::str::from_utf8(c).ok()?, 16).ok()).collect();
-        serde_json::from_slice(&bytes.ok_or_else(bad)?).map(Some).map_err(|_| bad())
+        let value: Value = serde_json::from_slice(&bytes.ok_or_else(bad)?).map_err(|_| bad())?;
+        // No list has sort keys deeper than an array of texts; PostgreSQL knows no text with U+0000.
+        let parts = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        if parts.iter().any(|p| p.as_str().is_some_and(|t| t.contains('\0'))) {
+            return Err(bad());
+        }
+        serde_json::from_value(value).map(Some).map_err(|_| bad())
     }
 }
 

@@ -70,6 +70,10 @@ impl Problem {
 
 impl From<store::StoreError> for Problem {
     fn from(e: store::StoreError) -> Self {
+        if e.is_refusal() {
+            tracing::warn!(error.code = e.code(), "the read model refuses a value that was asked for");
+            return Self::bad_field("", "the read model can't compare a value that was given");
+        }
         Self::unavailable(&e)
     }
 }
@@ -86,6 +90,22 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The id in a path, refused with a problem.
+#[derive(Debug)]
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        let id = id.map_err(|_| Problem::bad_field("id", "is not percent-encoded UTF-8"))?.0;
+        if id.contains('\0') { Err(Problem::bad_field("id", NUL)) } else { Ok(Self(id)) }
+    }
+}
+
+/// Why a text with U+0000 is refused: PostgreSQL knows no such text.
+const NUL: &str = "must not contain U+0000";
+
 /// Query parameters, refused with a problem. Unknown ones are refused where the struct denies them.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
@@ -93,12 +113,22 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        axum::extract::Query::from_request_parts(parts, state)
-            .await
-            .map(|q| Self(q.0))
-            .map_err(|e| Problem::bad_field("query", e.body_text()))
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
+        if let Some((name, _)) = pairs.find(|(_, value)| value.contains("%00")) {
+            return Err(Problem::bad_field(name, NUL));
+        }
+        let asked = axum::extract::Query::from_request_parts(parts, state).await;
+        asked.map(|q| Self(q.0)).map_err(|e| {
+            let text = e.body_text();
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            let (name, reason) = text.split_once(": ").unwrap_or(("query", text));
+            Problem::bad_field(name, reason)
+        })
     }
 }
+
+/// How long the body of a request may take to come.
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A JSON body, refused with a problem; and a JSON answer.
 #[derive(Debug)]
@@ -108,9 +138,18 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Json
     type Rejection = Problem;
     async fn from_request(req: axum::extract::Request, state: &S) -> Result<Self, Problem> {
         use axum::extract::rejection::JsonRejection;
-        axum::Json::from_request(req, state).await.map(|j| Self(j.0)).map_err(|e| {
+        let Ok(read) = tokio::time::timeout(BODY_TIME, axum::Json::from_request(req, state)).await else {
+            let detail = format!("the body did not come within {BODY_TIME:?}");
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Too slow", detail));
+        };
+        read.map(|j| Self(j.0)).map_err(|e| {
             let reason = match &e {
-                JsonRejection::JsonDataError(_) => "does not have the expected fields",
+                JsonRejection::JsonDataError(wrong) => {
+                    let (pointer, reason) = wrong_field(&wrong.body_text());
+                    let mut p = Problem::bad_field(&pointer, reason);
+                    p.status = e.status().as_u16();
+                    return p;
+                }
                 JsonRejection::JsonSyntaxError(_) => "is not JSON",
                 JsonRejection::MissingJsonContentType(_) => "needs content type application/json",
                 _ => "could not be read",
@@ -120,6 +159,23 @@ impl<T: DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Json
             p
         })
     }
+}
+
+/// Which field is wrong, from serde's words, which may quote its value.
+fn wrong_field(text: &str) -> (String, &'static str) {
+    let text = text.split_once("target type: ").map_or(text, |(_, t)| t);
+    let quoted = |begin: &str| text.split_once(begin).and_then(|(_, t)| t.split_once('`')).map(|(name, _)| name);
+    if let Some(name) = quoted("missing field `") {
+        return (format!("/{name}"), "is required");
+    }
+    if let Some(name) = quoted("unknown field `") {
+        return (format!("/{name}"), "is not a field");
+    }
+    if let Some(name) = quoted("duplicate field `") {
+        return (format!("/{name}"), "comes twice");
+    }
+    let path = text.split_once(": ").map(|(path, _)| path).filter(|p| !p.contains(' '));
+    (path.map(|p| format!("/{p}")).unwrap_or_default(), "is not what is expected")
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -35,8 +35,9 @@ struct ViewStatus {
     position: String,
     /// Events of the log that it has not taken yet.
     lag_events: u64,
-    /// Age of the newest event that it has taken while others wait, seconds; 0 when none waits.
-    lag_seconds: f64,
+    /// Age of the newest event that it has taken while others wait, seconds: the largest of the partitions; 0 when none waits.
+    /// Null where events wait in a partition of which it has taken none yet.
+    lag_seconds: Option<f64>,
     /// Keys whose events wait behind a dead letter.
     parked_keys: u64,
     /// By partition.
@@ -55,7 +56,7 @@ struct PartitionStatus {
     /// Events not taken.
     lag_events: u64,
     /// Seconds; see the view's.
-    lag_seconds: f64,
+    lag_seconds: Option<f64>,
     /// When the view last moved on, RFC 3339.
     updated_at: String,
 }
@@ -78,13 +79,16 @@ fn view_status(v: store::ViewStatus, ends: &[u64], now_ms: i64) -> ViewStatus {
             let at = v.partitions.iter().find(|c| c.partition == partition);
             let next = at.map_or(0, |c| c.next_offset);
             let lag_events = end.saturating_sub(next);
-            let since_ms = at.filter(|c| lag_events > 0 && c.appended_ms > 0).map_or(0, |c| now_ms - c.appended_ms);
+            let since_ms = match (lag_events, at) {
+                (0, _) => Some(0),
+                (_, at) => at.filter(|c| c.appended_ms > 0).map(|c| now_ms.saturating_sub(c.appended_ms).max(0)),
+            };
             PartitionStatus {
                 partition,
                 next_offset: next,
                 end_offset: *end,
                 lag_events,
-                lag_seconds: since_ms.max(0) as f64 / 1000.0,
+                lag_seconds: since_ms.map(|ms| ms as f64 / 1000.0),
                 updated_at: Micros(at.map_or(0, |c| c.updated_at).saturating_mul(1000)).to_string(),
             }
         })
@@ -94,8 +98,33 @@ fn view_status(v: store::ViewStatus, ends: &[u64], now_ms: i64) -> ViewStatus {
         generation: v.generation,
         position: Position(reflected).to_string(),
         lag_events: partitions.iter().map(|p| p.lag_events).sum(),
-        lag_seconds: partitions.iter().map(|p| p.lag_seconds).fold(0.0, f64::max),
+        lag_seconds: partitions.iter().try_fold(0.0, |most, p| p.lag_seconds.map(|s| f64::max(most, s))),
         parked_keys: v.partitions.iter().map(|c| c.parked).sum(),
         partitions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Checkpoint;
+
+    #[test]
+    fn the_lag_of_a_partition_of_which_nothing_was_taken_is_unknown() {
+        let at = |partition, next_offset, appended_ms| Checkpoint {
+            partition,
+            next_offset,
+            appended_ms,
+            updated_at: 5,
+            parked: 0,
+            last_hash: 0,
+        };
+        let view = |partitions| store::ViewStatus { view: "toy".into(), generation: 1, partitions };
+        let seconds = |v: &ViewStatus| v.partitions.iter().map(|p| p.lag_seconds).collect::<Vec<_>>();
+        // All taken; some wait since 4 s; nothing taken and nothing there.
+        let v = view_status(view(vec![at(0, 9, 1_000), at(1, 5, 6_000), at(2, 0, 0)]), &[9, 7, 0], 10_000);
+        assert_eq!((seconds(&v), v.lag_seconds), (vec![Some(0.0), Some(4.0), Some(0.0)], Some(4.0)));
+        let v = view_status(view(vec![at(0, 9, 1_000), at(1, 0, 0)]), &[9, 7, 3], 10_000);
+        assert_eq!((seconds(&v), v.lag_seconds, v.lag_events), (vec![Some(0.0), None, None], None, 10));
     }
 }

@@ -1,9 +1,9 @@
 //! `GET /v1/patients/{id}/timeline`, `/v1/patients/{id}/journeys` and `/v1/journeys/{id}`.
 
 use crate::paging::{self, Cursor};
-use crate::problem::{Json, Query};
+use crate::problem::{Id, Json, Query};
 use crate::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
@@ -108,7 +108,7 @@ impl Loaded {
             return Err(Problem::not_found("patient"));
         }
         let mut hash = DefaultHasher::new();
-        (asked, &related, print).hash(&mut hash);
+        (&app.edition, asked, &related, print).hash(&mut hash);
         Ok(Self { related, etag: format!("W/\"{:016x}\"", hash.finish()) })
     }
 
@@ -139,7 +139,7 @@ impl Loaded {
         (status = 404, body = Problem), (status = 504, body = Problem)))]
 pub async fn timeline(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Query(asked): Query<Asked>,
     uri: Uri,
     headers: HeaderMap,
@@ -175,7 +175,7 @@ pub async fn timeline(
         (status = 404, body = Problem), (status = 504, body = Problem)))]
 pub async fn journeys(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Query(asked): Query<Asked>,
     uri: Uri,
     headers: HeaderMap,
@@ -207,7 +207,7 @@ pub async fn journeys(
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 504, body = Problem)))]
 pub async fn journey(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Query(asked): Query<Asked>,
     uri: Uri,
     headers: HeaderMap,

@@ -4,7 +4,7 @@
 mod common;
 
 use axum::http::StatusCode;
-use common::{event, fixture, id};
+use common::{Fixture, event, fixture, fixtures, id};
 use domain::Event;
 use serde_json::{Value, json};
 
@@ -211,21 +211,29 @@ async fn the_card_of_a_patient_before_the_next_visit() {
 }
 
 #[tokio::test]
-async fn an_etag_changes_with_the_patients_events_alone() {
-    let f = fixture().await;
+async fn an_etag_changes_with_the_patients_events_and_the_program_alone() {
+    let mut f = fixture().await;
     f.project(&visits()).await;
     let path = "/v1/patients/p/timeline";
     let (_, etag, _) = f.get_if(path, None).await;
     f.project(&[event(30, "ConsultEnded", "q", "2026-02-13", json!({"encounter_id": "y"}))]).await;
     assert_eq!(f.get_if(path, etag.as_deref()).await.0, StatusCode::NOT_MODIFIED);
     assert_eq!(f.get_if("/v1/patients/p/timeline?limit=2", etag.as_deref()).await.0, StatusCode::OK);
+    f.upgrade();
+    assert_eq!(f.get_if(path, etag.as_deref()).await.0, StatusCode::OK);
+    let (_, etag, _) = f.get_if(path, None).await;
     f.project(&[event(31, "ConsultEnded", "p", "2026-02-13", json!({"encounter_id": "y"}))]).await;
     assert_eq!(f.get_if(path, etag.as_deref()).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn what_is_asked_wrongly_is_a_problem() {
-    let f = fixture().await;
+    for f in fixtures().await {
+        asked_wrongly(f).await;
+    }
+}
+
+async fn asked_wrongly(f: Fixture) {
     f.project(&visits()).await;
     let staff = event(
         40,
@@ -246,7 +254,17 @@ async fn what_is_asked_wrongly_is_a_problem() {
         ("/v1/patients/p/timeline?as_of=yesterday", 400, "as_of"),
         ("/v1/patients/p/timeline?patient_id=q", 400, "patient_id"),
         ("/v1/patients/p/journeys?stage=billing", 400, "stage"),
-        ("/v1/patients/p/card?stage=billing", 400, "query"),
+        ("/v1/patients/p/card?stage=billing", 400, "stage"),
+        ("/v1/patients/p/timeline?limit=ten", 400, "limit"),
+        ("/v1/patients/p%00/timeline", 400, "id"),
+        ("/v1/patients/%ff/card", 400, "id"),
+        ("/v1/journeys/%00", 400, "id"),
+        ("/v1/journeys/%00/mot", 400, "id"),
+        ("/v1/journeys/x?patient_id=%00", 400, "patient_id"),
+        ("/v1/mot/alerts?site=a%00", 400, "site"),
+        ("/v1/mot/aggregates?department=a%00&by=site", 400, "department"),
+        // [0,"a\u0000","x"]
+        ("/v1/mot/alerts?cursor=5b302c22615c7530303030222c2278225d", 400, "cursor"),
         ("/v1/patients/p/timeline?after=0:99", 504, ""),
     ] {
         let (got, problem) = f.get(path).await;

@@ -2,9 +2,9 @@
 
 use super::requests::{Attempt, Complete, Done, Event as Shown};
 use super::{idempotency_key, unite};
-use crate::problem::Json;
+use crate::problem::{Id, Json};
 use crate::{App, Problem};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use domain::event::{
     Actor, FollowUpCallAttempted, FollowUpCallCompleted, FollowUpItemClosed, Header, ItemClosure, Modality, Role,
@@ -186,7 +186,7 @@ fn purpose(row: &ItemRow) -> Option<String> {
         (status = 409, body = Problem, description = "The token is stale, the item is not open, or the key was used for another request")))]
 pub async fn attempts(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Json(body): Json<Attempt>,
 ) -> Result<Json<Done>, Problem> {
@@ -223,7 +223,7 @@ pub async fn attempts(
         (status = 409, body = Problem, description = "The token is stale, the item is not open, or the key was used for another request")))]
 pub async fn complete(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Json(body): Json<Complete>,
 ) -> Result<Json<Done>, Problem> {

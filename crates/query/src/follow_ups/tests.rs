@@ -110,6 +110,7 @@ impl Test {
             mot: Arc::new(domain::views::mot::Mot::new(domain::views::mot::Standards::shipped())),
             publish: world.clone(),
             now: || Micros(NOW.get()),
+            edition: String::new(),
             after_limit: std::time::Duration::from_millis(200),
         });
         Self { world, router: routes().with_state(app), _dir: dir }

@@ -87,18 +87,27 @@ async fn on(url: &str, dir: tempfile::TempDir) -> Fixture {
     store.start("timeline", generation.number, &[0]).await.unwrap();
     let mot = store.ensure_view(ViewSpec { name: "mot", tables: Mot::TABLES, state: true }).await.unwrap();
     store.start("mot", mot.number, &[0]).await.unwrap();
-    let app = App {
+    let facts = std::sync::Mutex::default();
+    Fixture { router: reading(&store, "1"), store, generation, mot, facts, next: 0.into(), _dir: dir }
+}
+
+fn reading(store: &Store, edition: &str) -> Router {
+    router(Arc::new(App {
         store: store.clone(),
         publish: Arc::new(Nowhere),
         now,
         mot: Arc::new(Mot::new(Standards::shipped())),
+        edition: edition.to_owned(),
         after_limit: Duration::from_millis(50),
-    };
-    let facts = std::sync::Mutex::default();
-    Fixture { router: router(Arc::new(app)), store, generation, mot, facts, next: 0.into(), _dir: dir }
+    }))
 }
 
 impl Fixture {
+    /// The same views, read by another version of the program.
+    pub fn upgrade(&mut self) {
+        self.router = reading(&self.store, "2");
+    }
+
     /// Writes the events' rows, as the projector would.
     pub async fn project(&self, events: &[Event]) {
         let mut tx = self.store.begin(Durability::FromLog).await.unwrap();
