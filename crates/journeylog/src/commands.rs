@@ -226,9 +226,20 @@ pub async fn dead_letters_show(settings: &Settings, id: &str) -> anyhow::Result<
     // The frame says which schema was meant; the datum stays in the store.
     let schema_id = full.value.get(1..5).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     shown["schema_id"] = json!(schema_id.filter(|_| full.value.first() == Some(&0)));
-    shown["headers"] = json!(full.headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    let (known, others) = header_names(&full.headers);
+    shown["headers"] = json!(known);
+    shown["other_headers"] = json!(others);
     println!("{shown:#}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which of the headers that a publisher of this program writes there are, and how many others: anybody may write a header,
+/// and may have put a patient's data into its name.
+fn header_names(headers: &[(String, Vec<u8>)]) -> (Vec<&str>, usize) {
+    let all = headers.iter().map(|(name, _)| name.as_str());
+    let (known, others): (Vec<&str>, Vec<&str>) =
+        all.partition(|name| ["event-id", "event-type", "traceparent"].contains(name));
+    (known, others.len())
 }
 
 fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
@@ -302,4 +313,13 @@ pub fn simulate(
     };
     eprintln!("{} events of {} patients, {} lines sent twice", summary.events, summary.patients, summary.resent);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_of_unknown_headers_are_not_shown() {
+        let headers = ["event-id", "x-name-김", "traceparent", "x-2"].map(|n| (n.to_owned(), vec![1]));
+        assert_eq!(super::header_names(&headers), (vec!["event-id", "traceparent"], 2));
+    }
 }

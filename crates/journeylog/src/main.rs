@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod commands;
 mod health;
+mod http;
 mod operations;
 mod serve;
 mod settings;

@@ -1,16 +1,18 @@
 //! Wires the roles together and supervises them: the first task that ends stops the rest and sets the exit code.
 
 use crate::health::{self, Health};
+use crate::http;
 use crate::settings::Settings;
 use crate::telemetry;
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
+use axum::http::StatusCode;
 use domain::views::{View, follow_ups::contact::Hours};
 use eventlog::Log;
 use futures::future::BoxFuture;
 use ingest::{Gateway, Prepared, Publisher};
 use projector::Options;
+use query::Problem;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,14 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     }
     let health = Health { log, store, views: roles.views.clone(), metrics: handle };
     router = router.merge(health::routes(Arc::new(health)));
+    router = router.fallback(|| async { Problem::not_found("path") }).method_not_allowed_fallback(|| async {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            "the path has other methods",
+        )
+    });
     if !settings.telemetry.otlp_endpoint.is_empty() {
         router = router.layer(tower_http::trace::TraceLayer::new_for_http().make_span_with(telemetry::request_span));
     }
@@ -94,11 +104,13 @@ async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Opti
         let [from, until] = settings.follow_ups.quiet_hours;
         anyhow::ensure!(from < 24 && until < 24, "follow_ups.quiet_hours: hours are 0 to 23");
         let quiet = query::follow_ups::QuietHours(Hours::between(from, until));
+        let mot = crate::views::mot(settings)?;
         let reading = query::router(Arc::new(query::App {
             store: store.clone(),
             publish: Arc::new(Outbox { publisher, log: log.clone() }),
             now: ingest::now,
-            mot: Arc::new(crate::views::mot(settings)?),
+            edition: query::edition(&mot),
+            mot: Arc::new(mot),
             after_limit: Duration::from_millis(settings.query.after_limit_ms),
         }));
         router = router.merge(reading.layer(axum::Extension(quiet)));
@@ -132,11 +144,11 @@ struct Outbox {
 }
 
 impl query::Publish for Outbox {
-    fn publish(&self, event: domain::Event) -> BoxFuture<'_, Result<query::Published, query::Problem>> {
+    fn publish(&self, event: domain::Event) -> BoxFuture<'_, Result<query::Published, Problem>> {
         Box::pin(async move {
             let prepared =
                 Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
-                    let mut p = query::Problem::bad_field("", "the event would not be valid");
+                    let mut p = Problem::bad_field("", "the event would not be valid");
                     p.errors = errors;
                     p
                 })?;
@@ -146,17 +158,17 @@ impl query::Publish for Outbox {
                     duplicate: a.duplicate,
                 }),
                 Some(Err(ingest::Refusal::Conflict)) => {
-                    Err(query::Problem::conflict("another event was accepted under this id"))
+                    Err(Problem::conflict("another event was accepted under this id"))
                 }
-                Some(Err(e)) => Err(query::Problem::unavailable(&e)),
-                None => Err(query::Problem::conflict("nothing was published")),
+                Some(Err(e)) => Err(Problem::unavailable(&e)),
+                None => Err(Problem::conflict("nothing was published")),
             }
         })
     }
 
-    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, query::Problem>> {
+    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>> {
         Box::pin(async move {
-            let bounds = self.log.bounds().await.map_err(|e| query::Problem::unavailable(&e))?;
+            let bounds = self.log.bounds().await.map_err(|e| Problem::unavailable(&e))?;
             Ok(bounds.into_iter().map(|b| b.1).collect())
         })
     }
@@ -170,12 +182,10 @@ async fn listen(
 ) -> anyhow::Result<()> {
     let listener =
         tokio::net::TcpListener::bind(&settings.listen).await.with_context(|| format!("listen {}", settings.listen))?;
-    let listener = listener.tap_io(|io| {
-        let _ = io.set_nodelay(true);
-    });
+    let limits = http::Limits::within(Duration::from_secs(settings.shutdown.drain_limit_s));
     tasks.spawn(async move {
-        let done = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await;
-        ("http", done.context("http server"))
+        http::serve(listener, router, limits, cancel).await;
+        ("http", Ok(()))
     });
     Ok(())
 }

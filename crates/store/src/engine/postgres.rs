@@ -4,7 +4,9 @@ use super::{OnConflict, Row, StoreError, Target, names};
 use domain::table::{Type, Value};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgTypeInfo, PgValueRef};
-use sqlx::{Arguments as _, AssertSqlSafe, Executor, PgPool, Postgres, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Connection as _, Executor, PgPool, Postgres, Row as _, TypeInfo as _, ValueRef as _,
+};
 use std::time::Duration;
 
 /// How long a caller waits for a connection.
@@ -15,7 +17,13 @@ const STATEMENTS: usize = 256;
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse::<PgConnectOptions>()?.statement_cache_capacity(STATEMENTS);
     let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-    Ok(pool.connect_with(options).await?)
+    match pool.connect_with(options.clone()).await {
+        // The pool says only that it took too long; a connection of its own says why.
+        Err(sqlx::Error::PoolTimedOut) => {
+            Err(PgConnection::connect_with(&options).await.err().unwrap_or(sqlx::Error::PoolTimedOut).into())
+        }
+        done => Ok(done?),
+    }
 }
 
 pub(super) async fn query<'e>(
