@@ -29,7 +29,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long a body that is not NDJSON may take to come.
     pub body_time: Duration,
-    /// How long an NDJSON stream may send nothing while it is waited for.
+    /// How long an NDJSON stream may send nothing while it is waited for, or leave its answers unread.
     pub stream_idle: Duration,
     /// Most events in an array.
     pub array_events: usize,

@@ -48,8 +48,14 @@ fn chunks(body: Body, idle: Duration) -> BoxStream<'static, io::Result<Bytes>> {
     futures::stream::unfold(body.into_data_stream(), next).boxed()
 }
 
+/// Hands a text to the reader of the answers; whether it was taken within `idle`.
+async fn tell(to: &mpsc::Sender<Bytes>, text: String, idle: Duration) -> bool {
+    text.is_empty() || matches!(tokio::time::timeout(idle, to.send(Bytes::from(text))).await, Ok(Ok(())))
+}
+
 async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<Bytes>) {
-    let chunks = chunks(body, gateway.limits.stream_idle);
+    let idle = gateway.limits.stream_idle;
+    let chunks = chunks(body, idle);
     let mut counts = Progress::default();
     let mut last_line = 0;
     let sender = &send;
@@ -63,7 +69,7 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
             }
             line(&mut text, a, minimal);
         }
-        async move { text.is_empty() || sender.send(Bytes::from(text)).await.is_ok() }
+        tell(sender, text, idle)
     };
     let ended = ndjson::run(chunks, gateway.publisher.clone(), gateway.limits.ndjson, out).await;
     let mut text = String::new();
@@ -71,7 +77,7 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
         let problem = match stopped {
             Stopped::Log => Problem::unavailable(gateway.limits.retry_after),
             Stopped::Read(e) if e.kind() == io::ErrorKind::TimedOut => {
-                Problem::too_slow(format!("nothing came for {:?}", gateway.limits.stream_idle))
+                Problem::too_slow(format!("nothing came for {idle:?}"))
             }
             Stopped::Read(_) | Stopped::Gone => Problem::malformed("the body ended before its end"),
         };
@@ -85,7 +91,7 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
         );
     }
     // A sender that has gone needs no last line.
-    let _ = send.send(Bytes::from(text)).await;
+    tell(&send, text, idle).await;
 }
 
 fn line(out: &mut String, a: &LineResult, minimal: bool) {

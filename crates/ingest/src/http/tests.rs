@@ -181,6 +181,22 @@ async fn slow_bodies_are_given_up() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_answers_nobody_reads_gives_way() {
+    let ndjson = NdjsonLimits { batch_lines: 1, ..NdjsonLimits::default() };
+    let s = server_with(Limits { streams: 1, stream_idle: Duration::from_millis(100), ndjson, ..Limits::default() });
+    let lines: String = (1..50).map(|n| format!("{}\n", booking(n))).collect();
+    let request = Request::post("/v1/events").header("content-type", "application/x-ndjson");
+    let unread = s.router.clone().oneshot(request.body(lines.into()).unwrap()).await.unwrap();
+    assert_eq!(s.post("application/x-ndjson", "").await.status, 429);
+    let mut tries = 0..200;
+    while s.post("application/x-ndjson", "").await.status == 429 {
+        tries.next().expect("the stream to be given up");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(unread);
+}
+
+#[tokio::test]
 async fn content_codings_are_refused() {
     let s = server();
     for (coding, status) in [("gzip", 415), ("deflate, gzip", 415), ("Identity", 201)] {
