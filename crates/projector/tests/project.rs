@@ -260,12 +260,13 @@ async fn poison_parks_one_patient() {
 
 /// Makes the database refuse rows of a table, as an operator's constraint or a limit of the engine would.
 async fn refuse(store: &Store, table: &str, column: &str, value: &str) {
-    let sql = match store.engine() {
-        Engine::Postgres(_) => format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK ({column} <> '{value}')"),
-        Engine::Sqlite(..) => format!(
+    let sql = if store.engine().is_postgres() {
+        format!("ALTER TABLE {table} ADD CONSTRAINT refused CHECK ({column} <> '{value}')")
+    } else {
+        format!(
             "CREATE TRIGGER refused_{table} BEFORE INSERT ON {table} WHEN NEW.{column} = '{value}' \
              BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        ),
+        )
     };
     store.engine().execute(&sql, &[]).await.unwrap();
 }

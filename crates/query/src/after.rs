@@ -6,7 +6,7 @@ use domain::views::View;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How often the checkpoints are looked at while a reader waits.
+/// How soon the checkpoints are looked at again while a reader waits; later a tenth of the time that it has waited.
 const POLL: Duration = Duration::from_millis(5);
 /// Most positions in one token.
 const MAX_POSITIONS: usize = 1024;
@@ -81,7 +81,7 @@ impl App {
                 p.retry_after = Some(1);
                 return Err(p);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL.max(begun.elapsed() / 10)).await;
         }
     }
 }

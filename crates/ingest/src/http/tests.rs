@@ -186,7 +186,7 @@ async fn a_stream_whose_answers_nobody_reads_gives_way() {
     let s = server_with(Limits { streams: 1, stream_idle: Duration::from_millis(100), ndjson, ..Limits::default() });
     let lines: String = (1..50).map(|n| format!("{}\n", booking(n))).collect();
     let request = Request::post("/v1/events").header("content-type", "application/x-ndjson");
-    let unread = s.router.clone().oneshot(request.body(lines.into()).unwrap()).await.unwrap();
+    let unread = s.router.clone().oneshot(request.body(Body::from(lines)).unwrap()).await.unwrap();
     assert_eq!(s.post("application/x-ndjson", "").await.status, 429);
     let mut tries = 0..200;
     while s.post("application/x-ndjson", "").await.status == 429 {
