@@ -4,6 +4,7 @@
 //! never said here: rows hold the due time, and the reader has the clock.
 
 pub mod contact;
+mod extract;
 pub mod facts;
 pub mod item;
 mod person;
@@ -12,12 +13,13 @@ pub mod rules;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod triggers;
 
 use self::facts::Fact;
 use self::item::{Item, ItemKind, Status};
 use self::person::Person;
 use self::priority::Priority;
-use self::steps::Key;
+use self::triggers::Key;
 use super::PatientFold;
 use crate::event::Event;
 use crate::facts::Facts;
@@ -91,7 +93,7 @@ impl PatientFold for FollowUps {
     const TABLES: &'static [Table] = &[ITEMS];
 
     fn fact(&self, event: &Event) -> Option<Fact> {
-        facts::fact(event)
+        extract::fact(event)
     }
 
     fn rows(&self, patient: &str, facts: &Facts<Fact>) -> Vec<Vec<Row>> {
@@ -126,7 +128,7 @@ impl FollowUps {
 
 /// The rows of a patient with these pseudonyms; `owner` says under which of them an item lies.
 fn made<'o>(aliases: &[&str], facts: &Facts<Fact>, owner: impl Fn(&Key<'_>) -> &'o str) -> Vec<Row> {
-    let (known, ghosts) = steps::effective(facts);
+    let (known, ghosts) = triggers::effective(facts);
     let person = Person::of(&known);
     let gathered = steps::gather(aliases, &known, ghosts);
     let mut items: BTreeMap<Key<'_>, Item<'_>> = gathered

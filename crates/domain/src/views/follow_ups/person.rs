@@ -1,7 +1,7 @@
 //! What holds for the patient as a whole: may they be contacted, what makes them vulnerable.
 
 use super::facts::What;
-use super::steps::Known;
+use super::triggers::Known;
 use crate::EventId;
 use crate::event::{ItemClosure, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
