@@ -20,7 +20,7 @@ check: ## What CI checks besides tests; changes nothing
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items --quiet
 	cargo run --quiet --locked -p journeylog -- schemas check
 	tests/api-drift.sh
-	cargo test --workspace --quiet --locked --test arrows --test migrations
+	cargo test -p journeylog -p journeylog-store --quiet --locked --test arrows --test migrations
 
 bench: ## Measure, as ratios to limits measured in the same run (docs/benchmarks.md)
 	@tests/bench.sh
