@@ -118,6 +118,38 @@ enum Command {
         #[command(subcommand)]
         command: MotCommand,
     },
+    /// Make a view again from the start of the log, in sight of its readers; `rebuild` does it beside them.
+    Reset {
+        /// The view.
+        view: ViewName,
+        /// Why, for the account of operations.
+        #[arg(long)]
+        reason: String,
+        /// Go on: readers see a part of the view until it has caught up.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show how far each generation of each view has come, how fast it goes on and when it will be there.
+    Status {
+        /// Once a second until it is stopped.
+        #[arg(long)]
+        watch: bool,
+        /// One JSON object a look, as GET /v1/status answers.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List who did what to the views, when, why and with what result, the latest first.
+    Operations {
+        /// To one view only.
+        #[arg(long)]
+        view: Option<ViewName>,
+        /// Most to list.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        limit: u64,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
     /// Check or extend the schema registry in schemas/.
@@ -267,6 +299,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Mot { command: MotCommand::Compare { before, after, examples, json } } => {
             runtime.block_on(operations::mot::compare(&settings, [before, after], examples, json))
+        }
+        Command::Reset { view, reason, yes } => {
+            let why = operations::Why { reason: Some(reason) };
+            runtime.block_on(operations::control::reset(&settings, view.into(), yes, &why))
+        }
+        Command::Status { watch, json } => runtime.block_on(operations::status::status(&settings, watch, json)),
+        Command::Operations { view, limit, json } => {
+            runtime.block_on(operations::account::operations(&settings, view.map(Into::into), limit as usize, json))
         }
         Command::Openapi => {
             println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);

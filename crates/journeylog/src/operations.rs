@@ -5,11 +5,16 @@ use anyhow::Context as _;
 use domain::views::View;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::Duration;
 use store::{NewOperation, Store};
 
+pub mod account;
 pub mod control;
 pub mod mot;
+pub mod status;
 
+/// Exit code of what was asked for in a way that it isn't done.
+const USAGE: u8 = 2;
 /// Most characters of a reason that is kept.
 const MAX_REASON: usize = 1_000;
 
@@ -69,6 +74,16 @@ pub async fn audited(
             let _ = store.operation_ends(&id, false, None, &result).await;
             Err(e)
         }
+    }
+}
+
+/// A time for people, to the second: `2 h 5 min`, `40 s`.
+pub fn duration(d: Duration) -> String {
+    let s = d.as_secs_f64().ceil() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
     }
 }
 

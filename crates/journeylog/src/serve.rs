@@ -44,8 +44,10 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     };
     let mut tasks = Tasks::new();
     let mut router = Router::new();
+    let samples = Arc::new(query::status::Samples::default());
     if roles.ingest || roles.query {
-        router = router.merge(api(settings, roles, &log, store.as_ref()).await?);
+        router =
+            router.merge(api(settings, roles, &log, store.as_ref()).await?.layer(axum::Extension(samples.clone())));
     }
     for view in &roles.views {
         let store = store.clone().context("a projector needs a store")?;
@@ -61,8 +63,11 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let name = view.as_str();
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
-    let health = Health { log, store, views: roles.views.clone(), metrics: handle };
-    router = router.merge(health::routes(Arc::new(health)));
+    let health = Arc::new(Health::new(log, store, &roles.views, samples, handle));
+    router = router.merge(health::routes(health.clone()));
+    let watching = cancel.clone();
+    // Not among the tasks: whether somebody looks must not decide whether the roles run.
+    tokio::spawn(async move { health.watch(watching).await });
     router = router.fallback(|| async { Problem::not_found("path") }).method_not_allowed_fallback(|| async {
         Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,

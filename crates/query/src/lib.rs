@@ -17,7 +17,7 @@ pub mod follow_ups;
 pub mod mot;
 pub mod paging;
 pub mod problem;
-mod status;
+pub mod status;
 pub mod timeline;
 
 pub use docs::openapi;

@@ -1,6 +1,6 @@
 //! How far each partition of the log is in a view, moved on by compare-and-set.
 
-use crate::{Store, StoreError, Tx, now_ms};
+use crate::{GenerationInfo, Row, State, Store, StoreError, Tx, now_ms};
 use domain::table::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,13 +45,15 @@ pub struct Checkpoint {
     pub last_hash: i64,
 }
 
-/// How far a view has come.
+/// How far a generation has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewStatus {
-    /// The view's name.
-    pub view: String,
-    /// The active generation.
-    pub generation: i64,
+pub struct Progress {
+    /// The generation.
+    pub generation: GenerationInfo,
+    /// Since when its view is paused, milliseconds since 1970.
+    pub paused_since: Option<i64>,
+    /// Its dead letters, without those that were discarded.
+    pub dead_letters: u64,
     /// By partition.
     pub partitions: Vec<Checkpoint>,
 }
@@ -88,24 +90,28 @@ impl Store {
         Ok(offsets)
     }
 
-    /// How far every view has come.
+    /// How far every generation that there is has come, by view and number.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn view_status(&self) -> Result<Vec<ViewStatus>, StoreError> {
-        let sql = "SELECT g.view, g.generation, c.partition, c.next_offset, c.appended_ms, c.updated_at, c.parked, c.last_hash \
-                   FROM generations g LEFT JOIN checkpoints c ON c.view = g.view AND c.generation = g.generation \
-                   WHERE g.active = 1 ORDER BY g.view, c.partition";
-        let mut all: Vec<ViewStatus> = Vec::new();
-        for r in self.engine().query(sql, &[]).await? {
-            if all.last().is_none_or(|v| v.view != r.text(0)) {
-                all.push(ViewStatus { view: r.text(0).into(), generation: r.int(1), partitions: Vec::new() });
-            }
-            if let (Some(v), Some(_)) = (all.last_mut(), r.opt_int(2)) {
-                v.partitions.push(checkpoint(&r.0[2..]));
-            }
-        }
-        Ok(all)
+    pub async fn progress(&self) -> Result<Vec<Progress>, StoreError> {
+        let engine = self.engine();
+        let checkpoints = "SELECT view, generation, partition, next_offset, appended_ms, updated_at, parked, last_hash \
+                           FROM checkpoints ORDER BY partition";
+        let letters = "SELECT view, generation, count(*) FROM dead_letters WHERE discarded_ms IS NULL \
+                       GROUP BY view, generation";
+        let generations = self.generations(None).await?;
+        let paused = engine.query("SELECT view, since_ms FROM paused", &[]).await?;
+        let letters = engine.query(letters, &[]).await?;
+        let checkpoints = engine.query(checkpoints, &[]).await?;
+        let of = |r: &&Row, g: &GenerationInfo| r.text(0) == g.view && r.int(1) == g.number;
+        let progress = |generation: GenerationInfo| Progress {
+            paused_since: paused.iter().find(|r| r.text(0) == generation.view).map(|r| r.int(1)),
+            dead_letters: letters.iter().find(|r| of(r, &generation)).map_or(0, |r| unsigned(r.int(2))),
+            partitions: checkpoints.iter().filter(|r| of(r, &generation)).map(|r| checkpoint(&r.0[2..])).collect(),
+            generation,
+        };
+        Ok(generations.into_iter().filter(|g| g.state != State::Dropped).map(progress).collect())
     }
 }
 

@@ -209,6 +209,31 @@ impl Store {
         Ok(generation)
     }
 
+    /// Begins a view anew: an empty generation, which projectors fill from the start of the log, is at once what readers see.
+    /// It is made as the one before it; that one stays. Answers with the new one's number and the old one's.
+    ///
+    /// # Errors
+    /// When the view was never made, and those of the database.
+    pub async fn restart(&self, spec: ViewSpec) -> Result<(i64, i64), StoreError> {
+        let mut tx = self.engine().begin(Durability::Full).await?;
+        tx.lock_schema().await?;
+        let all = tx.generations(Some(spec.name)).await?;
+        let Some(old) = all.iter().find(|g| g.active) else {
+            return Err(StoreError::Configuration(format!("the view {} was never made", spec.name)));
+        };
+        // One that shows the past was made with a limit, which a view that goes on must not have.
+        let options = if old.state == State::Following { old.options.as_str() } else { "{}" };
+        let number = tx.create(self.engine(), spec, State::Following, options).await?;
+        let generation = Generation::new(spec, number);
+        tx.index(&generation).await?;
+        tx.point(self.engine(), &generation).await?;
+        if !old.fits(spec) {
+            tx.set_state(spec.name, old.number, State::Frozen).await?;
+        }
+        tx.commit().await?;
+        Ok((number, old.number))
+    }
+
     /// Removes a generation that readers don't see: its tables, checkpoints, dead letters and parked keys.
     ///
     /// # Errors

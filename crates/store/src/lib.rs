@@ -11,7 +11,7 @@ mod migrations;
 mod operations;
 pub mod views;
 
-pub use checkpoints::{Advance, Checkpoint, ViewStatus, record_hash};
+pub use checkpoints::{Advance, Checkpoint, Progress, record_hash};
 pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
 pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx};
 pub use generations::{Generation, GenerationInfo, STATE, State, ViewSpec};

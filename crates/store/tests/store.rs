@@ -65,9 +65,12 @@ async fn checkpoints_are_compare_and_set() {
         assert_eq!(moved.into_keys().collect::<Vec<_>>(), [3]);
         tx.rollback().await.unwrap();
         assert_eq!(store.start("toy", 1, &[3, 0, 1]).await.unwrap(), [9, 5, 0]);
-        let status = store.view_status().await.unwrap();
+        store.pause("toy", true).await.unwrap();
+        let status = store.progress().await.unwrap();
         assert_eq!(status.len(), 1);
-        assert_eq!((status[0].view.as_str(), status[0].generation), ("toy", 1));
+        let g = &status[0].generation;
+        assert_eq!((g.view.as_str(), g.number, g.active, status[0].dead_letters), ("toy", 1, true, 0));
+        assert!(status[0].paused_since.is_some_and(|ms| ms > 0));
         let at: Vec<_> = status[0].partitions.iter().map(|p| (p.partition, p.next_offset, p.appended_ms)).collect();
         assert_eq!(at, [(0, 5, 77), (1, 0, 0), (3, 9, 77)]);
         assert!(status[0].partitions[0].updated_at > 0);

@@ -57,7 +57,7 @@ async fn one(bench: &Bench, name: &str, log: &str, view: View) {
     let total: u64 = ends.iter().map(|b| b.1).sum();
     let store = Store::connect(&store_at, 2).await.unwrap();
     let taken = || async {
-        let all = store.view_status().await.unwrap();
+        let all = store.progress().await.unwrap();
         all.iter().flat_map(|v| &v.partitions).map(|p| p.next_offset).sum::<u64>()
     };
     // From the first commit on, so that starting and joining the group don't count.

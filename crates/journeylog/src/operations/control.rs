@@ -1,4 +1,4 @@
-//! `pause`, `resume`: a view's projectors rest, wherever they run.
+//! `pause`, `resume`: a view's projectors rest, wherever they run. `reset`: a view is made again.
 
 use super::{Done, Why, audited, open_store};
 use crate::settings::Settings;
@@ -15,6 +15,29 @@ pub async fn pause(settings: &Settings, view: View, paused: bool, why: &Why) -> 
         let now = if paused { "paused" } else { "running" };
         println!("{} {} {now}", view.as_str(), if changed { "is now" } else { "was already" });
         Ok(Done { generation: None, result: json!({"changed": changed}), code: ExitCode::SUCCESS })
+    })
+    .await
+}
+
+/// `journeylog reset`: readers see an empty generation at once, which the running projectors fill.
+pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> anyhow::Result<ExitCode> {
+    let name = view.as_str();
+    if !yes {
+        eprintln!(
+            "reset makes {name} again from the start of the log, in sight of its readers: until it has caught up they see a \
+             part of it, and ?after= waits in vain. `journeylog rebuild` makes it again without that gap. Say --yes to go on"
+        );
+        return Ok(ExitCode::from(super::USAGE));
+    }
+    let store = open_store(settings, 1).await?;
+    audited(&store, "reset", Some(view), None, why, json!({}), async {
+        let (new, old) = store.restart(crate::views::spec(view)).await?;
+        println!("{name}: generation {new} is what readers see from now on, filled from the start of the log");
+        println!("generation {old} stays: `journeylog status` shows both");
+        if store.paused_since(name).await?.is_some() {
+            println!("{name} is paused: nothing fills it before `journeylog resume`");
+        }
+        Ok(Done { generation: Some(new), result: json!({"before": old}), code: ExitCode::SUCCESS })
     })
     .await
 }

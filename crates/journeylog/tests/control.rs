@@ -1,0 +1,172 @@
+//! Hands on the wheel: status, pause, reset, the account of operations, and the watchdog.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use domain::views::View;
+use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
+use support::{Backends, PATIENCE, Server, caught_up, event, fold};
+
+/// One look by the command line.
+fn status(b: &Backends) -> Json {
+    let out = b.run(&["status", "--json"]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    serde_json::from_str(&out.stdout).unwrap()
+}
+
+fn view<'j>(status: &'j Json, name: &str) -> &'j Json {
+    status["views"].as_array().unwrap().iter().find(|v| v["view"] == name).unwrap()
+}
+
+async fn check_in(server: &Server, patient: u32) {
+    let e = event(
+        "PatientCheckedIn",
+        &format!("p-{patient:016x}"),
+        "2026-03-09T01:40:00Z",
+        json!({"appointment_id": "A-1"}),
+    );
+    assert_eq!(server.post("/v1/events", &e).await.0, 201);
+}
+
+async fn both(test: &str) -> Vec<Backends> {
+    let mut all = vec![Backends::embedded()];
+    all.extend(Backends::services(test).await);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_view_rests_and_says_so_and_goes_on() {
+    for b in both("pausing").await {
+        let server = b.start(&["all"]).await;
+        check_in(&server, 1).await;
+        caught_up(&b, &View::ALL).await;
+        assert_eq!(b.run(&["pause", "mot", "--reason", "index maintenance"]).code, 0);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for p in 2..30 {
+            check_in(&server, p).await;
+        }
+        caught_up(&b, &[View::Timeline, View::FollowUps]).await;
+        let from_api = server.get("/v1/status").await.1;
+        for status in [status(&b), from_api] {
+            let mot = view(&status, "mot");
+            assert_eq!((mot["lag_events"].as_u64(), mot["eta_s"].clone()), (Some(28), Json::Null), "{mot}");
+            assert!(mot["paused_since"].is_string() && mot["generation"] == 1 && mot["state"] == "following", "{mot}");
+            let timeline = view(&status, "timeline");
+            assert_eq!(timeline["lag_events"], 0, "{timeline}");
+            assert_eq!((timeline["eta_s"].as_f64(), timeline["paused_since"].clone()), (Some(0.0), Json::Null));
+        }
+        let table = b.run(&["status"]).stdout;
+        assert!(table.lines().any(|l| l.starts_with("mot") && l.contains("active, paused")), "{table}");
+        assert!(table.contains("mot is paused since 20"), "{table}");
+        assert_eq!(b.run(&["resume", "mot"]).code, 0);
+        caught_up(&b, &View::ALL).await;
+        let (engine, log) = (b.engine().await, b.open_log().await);
+        fold::assert_equals_log(View::Mot, &engine, log.as_ref()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_view_is_filled_again_and_the_account_says_who_did_it() {
+    for b in both("resetting").await {
+        let server = b.start(&["all"]).await;
+        for p in 0..10 {
+            check_in(&server, p).await;
+        }
+        caught_up(&b, &View::ALL).await;
+        let warned = b.run(&["reset", "timeline", "--reason", "a test"]);
+        assert_eq!(warned.code, 2, "{}", warned.stderr);
+        assert!(warned.stderr.contains("rebuild") && warned.stderr.contains("--yes"), "{}", warned.stderr);
+        assert!(b.run(&["operations"]).stdout.is_empty(), "nothing was done");
+        assert_eq!(b.run(&["reset", "timeline", "--yes"]).code, 2, "there has to be a reason");
+
+        let done = b.run(&["reset", "timeline", "--yes", "--reason", "rows were edited by hand"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        caught_up(&b, &View::ALL).await;
+        check_in(&server, 11).await;
+        caught_up(&b, &View::ALL).await;
+        let (engine, log) = (b.engine().await, b.open_log().await);
+        assert_eq!(fold::assert_equals_log(View::Timeline, &engine, log.as_ref()).await, 11);
+        let status = status(&b);
+        let timeline = view(&status, "timeline");
+        assert_eq!(
+            (timeline["generation"].as_i64(), timeline["lag_events"].as_u64()),
+            (Some(2), Some(0)),
+            "{timeline}"
+        );
+        // The old one stays, and stays up to date.
+        let begun = Instant::now();
+        loop {
+            let rows = engine.query("SELECT count(*) FROM timeline_entries_g1", &[]).await.unwrap();
+            if rows[0].int(0) == 11 {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(timeline["others"][0]["generation"], 1, "{timeline}");
+
+        let out = b.run(&["operations", "--json", "--view", "timeline"]);
+        let operation: Json = serde_json::from_str(out.stdout.trim()).unwrap();
+        assert_eq!(operation["operation"], "reset");
+        assert_eq!((&operation["outcome"], &operation["generation"]), (&json!("done"), &json!(2)), "{operation}");
+        assert_eq!(
+            (&operation["reason"], &operation["result"]["before"]),
+            (&json!("rows were edited by hand"), &json!(1))
+        );
+        assert!(b.run(&["operations", "--view", "mot"]).stdout.is_empty());
+    }
+}
+
+/// What `/readyz` says once it is as wanted.
+async fn readiness(server: &Server, ready: bool) -> String {
+    let begun = Instant::now();
+    loop {
+        let answer = server.http.get(server.url("/readyz")).send().await.unwrap();
+        let is = answer.status().is_success();
+        let text = answer.text().await.unwrap();
+        if is == ready {
+            return text;
+        }
+        assert!(begun.elapsed() < PATIENCE, "readiness: {text}\n{}", server.logged());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn gauge(server: &Server, name: &str, view: &str) -> f64 {
+    let text = server.http.get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let line = text.lines().find(|l| l.starts_with(&format!("{name}{{view=\"{view}\"")));
+    line.unwrap_or_else(|| panic!("no {name} of {view}: {text}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Somebody else holds the database's lock: the views can't be written. On PostgreSQL one table of one view is locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_stands_still_is_reported_and_a_paused_one_is_not() {
+    for b in both("standing").await {
+        let postgres = b.store.starts_with("postgres");
+        let server = b.start(&["all"]).await;
+        caught_up(&b, &View::ALL).await;
+        assert_eq!(b.run(&["pause", "mot"]).code, 0);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let engine = b.engine().await;
+        let mut lock = engine.begin(store::Durability::Full).await.unwrap();
+        if postgres {
+            lock.execute("LOCK TABLE timeline_entries_g1 IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
+        }
+        check_in(&server, 1).await;
+        let locked = Instant::now();
+        let why = readiness(&server, false).await;
+        assert!(locked.elapsed() > Duration::from_secs(28), "too early: {why}");
+        assert!(why.contains("timeline: generation 1 has not moved since 20"), "{why}");
+        assert!(!why.contains("mot"), "{why}");
+        assert_eq!(why.contains("follow_ups"), !postgres, "{why}");
+        assert_eq!(gauge(&server, "projector_stalled", "timeline").await, 1.0);
+        assert_eq!(gauge(&server, "projector_stalled", "mot").await, 0.0);
+        assert!(server.logged().contains("the view stands still"), "{}", server.logged());
+        lock.rollback().await.unwrap();
+        readiness(&server, true).await;
+        assert_eq!(gauge(&server, "projector_stalled", "timeline").await, 0.0);
+        caught_up(&b, &[View::Timeline, View::FollowUps]).await;
+        assert_eq!(view(&status(&b), "mot")["lag_events"], 1);
+    }
+}
