@@ -156,22 +156,47 @@ pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Log>, LogError
     }
 }
 
+/// The file of a log by its URL; `None` for one that isn't in a file.
+///
+/// # Errors
+/// `Configuration` for a URL that isn't understood.
+pub fn file(url: &str) -> Result<Option<std::path::PathBuf>, LogError> {
+    Ok(match options::parse(url)? {
+        options::Target::Sqlite(file) => Some(file.path),
+        options::Target::Kafka(_) => None,
+    })
+}
+
+/// Copies a log in a file as it is at one moment, while it is read and written, to a file that there isn't yet. Answers with
+/// the offset after the copy's last record of each partition. Only once the caller has synced the file it is sure to be on
+/// disk.
+///
+/// # Errors
+/// `Configuration` when it is no log, or the file exists; `Unavailable` when the disk is full or fails.
+pub async fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<Vec<u64>, LogError> {
+    sqlite::copy(from, to).await
+}
+
 /// The positions to begin at, once it is sure that the log has them: a reader that is ahead of the log read another one,
 /// and one that is behind its first record would skip what was deleted.
 fn checked(partitions: &[u32], next: &[u64], bounds: &[(u64, u64)]) -> Result<Vec<Position>, LogError> {
     if next.len() != partitions.len() {
         return Err(LogError::Configuration(format!("{} offsets for {} partitions", next.len(), partitions.len())));
     }
-    let wrong = |partition, offset, first, end| {
-        LogError::Configuration(format!(
-            "partition {partition} is to be read from offset {offset}, but the log has {first} to {end}: another log?"
-        ))
-    };
     std::iter::zip(partitions, next)
         .map(|(&partition, &offset)| {
             let (first, end) = bounds.get(partition as usize).copied().unwrap_or_default();
-            if offset > end || offset < first {
-                return Err(wrong(partition, offset, first, end));
+            if offset > end {
+                return Err(LogError::Configuration(format!(
+                    "partition {partition}: the reader's database has taken everything before offset {offset}, but the log \
+                     ends at {end}: the database is newer than this log, which is an older copy or another log"
+                )));
+            }
+            if offset < first {
+                return Err(LogError::Configuration(format!(
+                    "partition {partition}: the reader's database goes on at offset {offset}, but the log begins at {first}: \
+                     the database is so old that the log has deleted what it needs, or this is another log"
+                )));
             }
             Ok(Position { partition, offset })
         })

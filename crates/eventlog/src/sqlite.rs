@@ -3,9 +3,12 @@
 //! One task writes, collecting what is waiting into one transaction; readers use connections of their own (WAL). Several
 //! processes may append to the same file: offsets are taken inside the transaction, never remembered.
 
+mod copy;
 mod headers;
 mod subscription;
 mod writer;
+
+pub(crate) use copy::copy;
 
 use crate::options::{DEFAULT_PARTITIONS, Options, SqliteTarget};
 use crate::{Log, LogError, NewRecord, Position, Record, Start, Subscription};

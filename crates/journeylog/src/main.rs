@@ -15,6 +15,9 @@ mod settings;
 mod telemetry;
 mod views;
 
+/// How long the end of the process waits for threads that are still at something.
+const LEAVE: std::time::Duration = std::time::Duration::from_secs(1);
+
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -150,6 +153,26 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the embedded log and views while they are in use (docs/operations/backup.md).
+    Backup {
+        /// The folder to make.
+        dir: PathBuf,
+        /// Print the manifest, one JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Put a backup's files in place of the configured ones, while no process has them open.
+    Restore {
+        /// The backup's folder.
+        dir: PathBuf,
+        /// Put files that are there aside, under another name.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        why: operations::Why,
+    },
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
     /// Check or extend the schema registry in schemas/.
@@ -257,7 +280,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
     let all = View::ALL.to_vec();
-    match arguments.command {
+    let code = match arguments.command {
         Command::All => {
             runtime.block_on(serve::serve(&settings, "all", &serve::Roles { ingest: true, query: true, views: all }))
         }
@@ -308,6 +331,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Operations { view, limit, json } => {
             runtime.block_on(operations::account::operations(&settings, view.map(Into::into), limit as usize, json))
         }
+        Command::Backup { dir, json, why } => runtime.block_on(operations::backup::backup(&settings, &dir, json, &why)),
+        Command::Restore { dir, force, why } => {
+            runtime.block_on(operations::backup::restore(&settings, &dir, force, &why))
+        }
         Command::Openapi => {
             println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
             Ok(ExitCode::SUCCESS)
@@ -316,5 +343,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Schemas::Check { dir } => commands::schemas_check(&dir),
             Schemas::Lock { dir } => commands::schemas_lock(&dir),
         },
-    }
+    };
+    // What still waits for a dead server in a thread of its own must not hold up the end.
+    runtime.shutdown_timeout(LEAVE);
+    code
 }

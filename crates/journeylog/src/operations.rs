@@ -9,6 +9,7 @@ use std::time::Duration;
 use store::{NewOperation, Store};
 
 pub mod account;
+pub mod backup;
 pub mod control;
 pub mod mot;
 pub mod status;

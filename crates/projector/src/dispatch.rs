@@ -2,16 +2,16 @@
 
 use crate::prepare::{Message, prepare};
 use crate::retry::Retry;
+use crate::start::FromStore;
 use crate::writer::Writer;
 use crate::{Options, Projection, ProjectorError};
-use eventlog::{Delivery, Log, LogError, Position, Record, Start, Subscription};
-use futures::future::BoxFuture;
+use eventlog::{Delivery, Log, LogError, Position, Record, Subscription};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use store::{Generation, Store, StoreError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use store::{Generation, Store};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,24 +51,6 @@ pub async fn run<P: Projection>(
     }
 }
 
-/// Tells the log where the store is.
-struct FromStore {
-    store: Store,
-    generation: Arc<Generation>,
-}
-
-impl Start for FromStore {
-    fn offsets<'a>(&'a self, partitions: &'a [u32]) -> BoxFuture<'a, Result<Vec<u64>, LogError>> {
-        Box::pin(async move {
-            let start = self.store.start(self.generation.view, self.generation.number, partitions).await;
-            start.map_err(|e: StoreError| {
-                let message = format!("no start offsets: {e}");
-                if e.is_transient() { LogError::Unavailable(message) } else { LogError::Configuration(message) }
-            })
-        })
-    }
-}
-
 /// One membership in the group, with its workers.
 struct Session {
     subscription: Box<dyn Subscription>,
@@ -94,7 +76,8 @@ impl Session {
         options: &Options,
         cancel: &CancellationToken,
     ) -> Result<Option<Self>, ProjectorError> {
-        let start = Arc::new(FromStore { store: store.clone(), generation: generation.clone() });
+        let (store_of, log_of, of) = (store.clone(), log.clone(), generation.clone());
+        let start = Arc::new(FromStore { store: store_of, log: log_of, generation: of, asked: Mutex::default() });
         let mut retry = Retry::new(options.patience);
         let group = format!("{}-g{}", options.group, generation.number);
         let subscription = loop {

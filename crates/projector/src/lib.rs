@@ -13,6 +13,7 @@ mod limited;
 mod options;
 mod prepare;
 mod retry;
+mod start;
 mod writer;
 
 pub use dispatch::run;

@@ -2,10 +2,12 @@
 //!
 //! Everything above it writes SQL that both engines take: `$1` arguments, `bigint`, `text`, `ON CONFLICT`, `json` as text.
 
+mod copies;
 mod postgres;
 mod row;
 mod sqlite;
 
+pub use copies::nobody_has;
 pub use row::{Row, StoreError};
 
 use crate::Generation;

@@ -13,7 +13,7 @@ pub mod views;
 
 pub use checkpoints::{Advance, Checkpoint, Progress, record_hash};
 pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
-pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx};
+pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
 pub use generations::{Generation, GenerationInfo, STATE, State, ViewSpec};
 pub use operations::{NewOperation, Operation};
 

@@ -1,0 +1,178 @@
+//! SIGTERM under load: every role ends well and in time, nothing is half done, and another process goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use domain::views::View;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use support::{Backends, PATIENCE, Server, caught_up, event, fold};
+use tokio::task::JoinHandle;
+
+const PROJECT: [&str; 4] = ["project", "timeline", "mot", "follow-ups"];
+/// What the issue allows a process to take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Where the gateway is at the moment.
+type Gateway = Arc<Mutex<String>>;
+
+/// Publishes a sample over and over under new ids of patients until told to stop; a chunk is sent until all of it is accepted.
+fn publishing(b: &Backends, gateway: Gateway) -> (JoinHandle<usize>, tokio_util::sync::CancellationToken) {
+    let sample = std::fs::read_to_string(b.sample(30, 11)).unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        let (http, lines) = (reqwest::Client::new(), sample.lines().collect::<Vec<_>>());
+        let mut sent = 0;
+        for chunk in lines.chunks(40).cycle() {
+            if stopped.is_cancelled() {
+                break;
+            }
+            let begun = Instant::now();
+            loop {
+                let url = format!("{}/v1/events", gateway.lock().unwrap());
+                let post = http.post(url).header("content-type", "application/x-ndjson").body(chunk.join("\n"));
+                let text = match post.timeout(Duration::from_secs(20)).send().await {
+                    Ok(answer) if answer.status().is_success() => answer.text().await.unwrap_or_default(),
+                    _ => String::new(),
+                };
+                if text.matches("\"position\"").count() == chunk.len() {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "not accepted: {text:.300}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            sent += chunk.len();
+        }
+        sent
+    });
+    (task, stop)
+}
+
+/// Reads from a read API all the time; what fails while it is away doesn't count.
+fn reading(api: Gateway) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let http = reqwest::Client::new();
+        for path in ["/v1/follow-ups?status=open", "/v1/status", "/v1/patients/p-demo-0001/timeline"].iter().cycle() {
+            let url = format!("{}{path}", api.lock().unwrap());
+            let _ = http.get(url).timeout(Duration::from_secs(20)).send().await;
+        }
+    })
+}
+
+/// Ends a process by SIGTERM and says how long that took.
+async fn terminated(mut server: Server) -> Duration {
+    let begun = Instant::now();
+    let (code, logged) = tokio::task::spawn_blocking(move || (server.terminate(), server.logged())).await.unwrap();
+    assert_eq!(code, 0, "{logged}");
+    let took = begun.elapsed();
+    assert!(took < LIMIT, "{took:?}: {logged}");
+    took
+}
+
+async fn equal_the_log(b: &Backends) {
+    caught_up(b, &View::ALL).await;
+    let (engine, log) = (b.engine().await, b.open_log().await);
+    for view in View::ALL {
+        let rows = fold::assert_equals_log(view, &engine, log.as_ref()).await;
+        assert!(rows > 0 || view != View::Timeline, "it is empty");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_in_one_process_ends_in_time_under_load() {
+    let b = Backends::embedded();
+    let mut server = b.start(&["all"]).await;
+    let at = Gateway::new(Mutex::new(server.base.clone()));
+    let ((task, stop), reader) = (publishing(&b, at.clone()), reading(at.clone()));
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        println!("all: {:?}", terminated(server).await);
+        server = b.start(&["all"]).await;
+        *at.lock().unwrap() = server.base.clone();
+    }
+    stop.cancel();
+    assert!(task.await.unwrap() > 0);
+    reader.abort();
+    equal_the_log(&b).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_ends_in_time_under_load() {
+    let Some(b) = Backends::services("roles").await else { return };
+    let (mut gateway, mut api) = (b.start(&["ingest"]).await, b.start(&["query"]).await);
+    let mut projector = b.start(&PROJECT).await;
+    let (at, read) = (Gateway::new(Mutex::new(gateway.base.clone())), Gateway::new(Mutex::new(api.base.clone())));
+    let ((task, stop), reader) = (publishing(&b, at.clone()), reading(read.clone()));
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        println!("ingest: {:?}", terminated(gateway).await);
+        gateway = b.start(&["ingest"]).await;
+        *at.lock().unwrap() = gateway.base.clone();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        println!("project: {:?}", terminated(projector).await);
+        projector = b.start(&PROJECT).await;
+        println!("query: {:?}", terminated(api).await);
+        api = b.start(&["query"]).await;
+        *read.lock().unwrap() = api.base.clone();
+    }
+    stop.cancel();
+    assert!(task.await.unwrap() > 0);
+    reader.abort();
+    equal_the_log(&b).await;
+    drop((gateway, projector, api));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_projector_takes_over_at_once() {
+    let Some(b) = Backends::services("takeover").await else { return };
+    let gateway = b.start(&["ingest"]).await;
+    let (first, second) = (b.start(&PROJECT).await, b.start(&PROJECT).await);
+    let (task, stop) = publishing(&b, Gateway::new(Mutex::new(gateway.base.clone())));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    terminated(first).await;
+    stop.cancel();
+    task.await.unwrap();
+    let begun = Instant::now();
+    // A patient in every partition, now that one is gone: each has to be seen soon.
+    for p in 0..40 {
+        let e = event("PatientCheckedIn", &format!("p-{p:016x}"), "2026-03-09T01:40:00Z", json!({}));
+        assert_eq!(gateway.post("/v1/events", &e).await.0, 201);
+    }
+    caught_up(&b, &View::ALL).await;
+    let gap = begun.elapsed();
+    println!("the other one had everything after {gap:?}");
+    // A session that has to run out takes 10 s before the partitions move at all.
+    assert!(gap < Duration::from_secs(8), "{gap:?}: {}", second.logged());
+    equal_the_log(&b).await;
+}
+
+/// The database makes a transaction wait for longer than a drain may take: it is given up, whole, and the process ends in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_waits_does_not_hold_up_the_end() {
+    let mut all = vec![Backends::embedded()];
+    all.extend(Backends::services("waiting").await);
+    for b in all {
+        let mut server = b.start(&["all"]).await;
+        caught_up(&b, &View::ALL).await;
+        let engine = b.engine().await;
+        let mut lock = engine.begin(store::Durability::Full).await.unwrap();
+        if b.store.starts_with("postgres") {
+            lock.execute("LOCK TABLE timeline_entries_g1 IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
+        }
+        for p in 0..20 {
+            let e = event("PatientCheckedIn", &format!("p-{p:016x}"), "2026-03-09T01:40:00Z", json!({}));
+            assert_eq!(server.post("/v1/events", &e).await.0, 201);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let begun = Instant::now();
+        let (code, logged) = tokio::task::spawn_blocking(move || (server.terminate(), server.logged())).await.unwrap();
+        let took = begun.elapsed();
+        println!("behind a lock: {took:?}, exit code {code}");
+        assert!(took < LIMIT, "{took:?}: {logged}");
+        lock.rollback().await.unwrap();
+        let _again = b.start(&["all"]).await;
+        equal_the_log(&b).await;
+    }
+}
