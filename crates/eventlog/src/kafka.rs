@@ -6,12 +6,14 @@ mod client;
 mod poll;
 mod producer;
 mod reader;
+mod scan;
 mod subscription;
 
 use crate::options::{KafkaTarget, Options};
 use crate::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
 use async_trait::async_trait;
 use client::Settings;
+use futures::stream::BoxStream;
 use std::sync::Arc;
 
 /// A log in a topic.
@@ -52,6 +54,10 @@ impl Log for KafkaLog {
             return Ok(Vec::new());
         }
         self.reader.read(partition, from, max).await
+    }
+
+    fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
+        scan::scan(self.settings.clone(), partition, from, to.max(from))
     }
 
     async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {

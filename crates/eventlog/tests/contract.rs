@@ -63,6 +63,7 @@ fn all(cases: Vec<(&'static str, std::thread::JoinHandle<()>)>) {
 
 cases!(
     appends_and_reads,
+    scans_a_stretch,
     keeps_the_order_of_a_key,
     answers_in_order_with_one_oversized,
     takes_empty_keys_and_values,

@@ -264,7 +264,7 @@ fn size(r: &Record) -> usize {
 }
 
 /// The one place where the log's errors are sorted.
-const fn transient(e: &LogError) -> bool {
+pub const fn transient(e: &LogError) -> bool {
     match e {
         LogError::Busy(_) | LogError::Unavailable(_) => true,
         LogError::Refused(_) | LogError::Configuration(_) => false,

@@ -12,6 +12,7 @@ mod isolate;
 mod limited;
 mod options;
 mod prepare;
+pub mod rebuild;
 mod retry;
 mod start;
 mod writer;
@@ -27,6 +28,7 @@ use domain::Event;
 use domain::table::Row;
 use eventlog::Position;
 use std::future::Future;
+use std::sync::Arc;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// How a view takes events: what it keeps of each, and how it writes a batch of that.
@@ -56,6 +58,31 @@ pub trait Projection: Send + Sync + 'static {
         generation: &Generation,
         items: &[&Self::Item],
     ) -> impl Future<Output = Result<Vec<Rejected>, StoreError>> + Send;
+}
+
+impl<P: Projection> Projection for Arc<P> {
+    type Item = P::Item;
+
+    fn spec(&self) -> ViewSpec {
+        (**self).spec()
+    }
+
+    fn item(&self, event: Event, position: Position) -> Option<Self::Item> {
+        (**self).item(event, position)
+    }
+
+    fn build(&self, items: &[&Self::Item]) -> Built {
+        (**self).build(items)
+    }
+
+    fn write(
+        &self,
+        tx: &mut Tx,
+        generation: &Generation,
+        items: &[&Self::Item],
+    ) -> impl Future<Output = Result<Vec<Rejected>, StoreError>> + Send {
+        (**self).write(tx, generation, items)
+    }
 }
 
 /// What a generation holds of some keys.

@@ -48,6 +48,20 @@ pub enum ProjectorError {
     /// The log failed for good, or for longer than the options' patience.
     #[error("the log failed")]
     Log(#[from] LogError),
+    /// The log has no longer, or not yet, what a rebuild is to fold.
+    #[error("the log {0}")]
+    Incomplete(String),
+    /// A file that a rebuild keeps records in failed.
+    #[error("a temporary file failed")]
+    Disk(#[from] std::io::Error),
+    /// Readers would go back in time, and waiting didn't help.
+    #[error("generation {generation} is {events} events behind the one that readers see, and doesn't come closer")]
+    Behind {
+        /// The generation.
+        generation: i64,
+        /// How many events it lacks.
+        events: u64,
+    },
     /// A worker panicked.
     #[error("a worker of the projector panicked")]
     Panicked,

@@ -64,7 +64,8 @@ pub async fn prepare<P: Projection>(
     }
 }
 
-fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
+/// Decodes a record, and says what it is to the view.
+pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
     let poison = |code, reason: String, parks| Outcome::Poison { code, reason, parks };
     if record.key.is_empty() {
         return poison("no_key", "the record has no key".into(), false);

@@ -259,7 +259,7 @@ impl<P: Projection> Writer<P> {
 
 /// Sorts records into what is to be written and what is a dead letter already; also how many there are.
 #[allow(clippy::type_complexity)]
-fn sort<'b, I: 'b>(
+pub fn sort<'b, I: 'b>(
     records: impl Iterator<Item = &'b Prepared<I>>,
     parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>,
 ) -> (Vec<(&'b Record, &'b I)>, Vec<NewDeadLetter>, u64) {
@@ -285,13 +285,15 @@ fn sort<'b, I: 'b>(
     (items, letters, count)
 }
 
-fn rejection(record: &Record, r: &Rejected) -> NewDeadLetter {
+/// The dead letter of an item that the view could not take.
+pub fn rejection(record: &Record, r: &Rejected) -> NewDeadLetter {
     let (code, reason) =
         if r.behind { ("parked", "waits behind an earlier record of its key") } else { (r.code, r.reason) };
     NewDeadLetter { parked_behind: r.behind, ..letter(record, code, reason.to_owned(), r.parks) }
 }
 
-fn letter(record: &Record, code: &'static str, reason: String, parks: bool) -> NewDeadLetter {
+/// A record as a dead letter.
+pub fn letter(record: &Record, code: &'static str, reason: String, parks: bool) -> NewDeadLetter {
     NewDeadLetter {
         partition: record.position.partition,
         offset: record.position.offset,

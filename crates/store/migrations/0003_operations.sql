@@ -2,6 +2,10 @@
 
 -- building: a rebuild fills it; following: projectors keep it up to date; frozen: it shows the past and never moves.
 ALTER TABLE generations ADD COLUMN state text NOT NULL DEFAULT 'following';
+-- When readers last began to see it: rolling back goes to the one before.
+ALTER TABLE generations ADD COLUMN activated_ms bigint;
+-- Which version of the program began it: a rebuild is gone on with by the same version only.
+ALTER TABLE generations ADD COLUMN made_with text NOT NULL DEFAULT '';
 -- How it is made, JSON: standards and limits of time, where they are not the configured ones.
 ALTER TABLE generations ADD COLUMN options text NOT NULL DEFAULT '{}';
 

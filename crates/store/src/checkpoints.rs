@@ -58,15 +58,17 @@ pub struct Progress {
     pub partitions: Vec<Checkpoint>,
 }
 
+/// The checkpoints of generation `$2` of view `$1`.
+pub(crate) const OF_GENERATION: &str = "SELECT partition, next_offset, appended_ms, updated_at, parked, last_hash \
+                                        FROM checkpoints WHERE view = $1 AND generation = $2 ORDER BY partition";
+
 impl Store {
     /// The checkpoints of a generation, by partition.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn checkpoints(&self, view: &str, generation: i64) -> Result<Vec<Checkpoint>, StoreError> {
-        let sql = "SELECT partition, next_offset, appended_ms, updated_at, parked, last_hash FROM checkpoints \
-                   WHERE view = $1 AND generation = $2 ORDER BY partition";
-        let rows = self.engine().query(sql, &[view.into(), generation.into()]).await?;
+        let rows = self.engine().query(OF_GENERATION, &[view.into(), generation.into()]).await?;
         Ok(rows.iter().map(|r| checkpoint(&r.0)).collect())
     }
 
@@ -167,7 +169,7 @@ fn unsigned(v: i64) -> u64 {
     u64::try_from(v).unwrap_or_default()
 }
 
-fn checkpoint(r: &[Value]) -> Checkpoint {
+pub(crate) fn checkpoint(r: &[Value]) -> Checkpoint {
     let int = |i: usize| if let Some(Value::Int(v)) = r.get(i) { *v } else { 0 };
     Checkpoint {
         partition: u32::try_from(int(0)).unwrap_or_default(),

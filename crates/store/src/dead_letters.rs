@@ -131,8 +131,26 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn bury(&mut self, generation: &Generation, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+        for partition in self.lay(generation, letters).await? {
+            let sql = "UPDATE checkpoints SET parked = (SELECT count(*) FROM parked WHERE view = $1 AND generation = $2 \
+                       AND partition = $3) WHERE view = $1 AND generation = $2 AND partition = $3";
+            self.execute(sql, &[generation.view.into(), generation.number.into(), i64::from(partition).into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps dead letters of a generation that has no checkpoints yet, and parks the keys of those that ask for it. Answers with
+    /// the partitions in which keys are parked.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn lay(
+        &mut self,
+        generation: &Generation,
+        letters: &[NewDeadLetter],
+    ) -> Result<BTreeSet<u32>, StoreError> {
         if letters.is_empty() {
-            return Ok(());
+            return Ok(BTreeSet::new());
         }
         let now = now_ms();
         let rows: Vec<Vec<Value>> = letters.iter().map(|l| letter_row(generation, l, now)).collect();
@@ -144,12 +162,23 @@ impl Tx {
         }
         let rows: Vec<Vec<Value>> = parked.values().cloned().collect();
         self.insert_ignore(PARKED, &refs(&rows)).await?;
-        let partitions: BTreeSet<u32> = parked.keys().map(|(p, _)| *p).collect();
-        for partition in partitions {
-            let sql = "UPDATE checkpoints SET parked = (SELECT count(*) FROM parked WHERE view = $1 AND generation = $2 \
-                       AND partition = $3) WHERE view = $1 AND generation = $2 AND partition = $3";
-            self.execute(sql, &[generation.view.into(), generation.number.into(), i64::from(partition).into()]).await?;
-        }
+        Ok(parked.keys().map(|(p, _)| *p).collect())
+    }
+
+    /// Copies the discarded letters of another generation, as far as this one's checkpoints go.
+    pub(crate) async fn copy_discarded(&mut self, generation: &Generation, from: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO dead_letters (id, view, generation, partition, log_offset, event_type, reason_code, reason, \
+                   parked_behind, key_hash, record_key, value, headers, appended_ms, created_ms, source, discarded_ms, \
+                   discard_reason) \
+                   SELECT l.view || '.' || CAST($2 AS text) || '.' || CAST(l.partition AS text) || '.' || \
+                   CAST(l.log_offset AS text), l.view, c.generation, l.partition, l.log_offset, l.event_type, l.reason_code, \
+                   l.reason, l.parked_behind, l.key_hash, l.record_key, l.value, l.headers, l.appended_ms, l.created_ms, \
+                   l.source, l.discarded_ms, l.discard_reason FROM dead_letters l \
+                   JOIN checkpoints c ON c.view = l.view AND c.partition = l.partition AND c.next_offset > l.log_offset \
+                   WHERE l.view = $1 AND c.generation = $2 AND l.generation = $3 AND l.discarded_ms IS NOT NULL \
+                   ON CONFLICT (id) DO UPDATE SET discarded_ms = excluded.discarded_ms, \
+                   discard_reason = excluded.discard_reason";
+        self.execute(sql, &[generation.view.into(), generation.number.into(), from.into()]).await?;
         Ok(())
     }
 
@@ -165,6 +194,17 @@ impl Tx {
 }
 
 impl Store {
+    /// Where the records lie that were discarded in a generation: nothing is made of them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn discarded(&self, view: &str, generation: i64) -> Result<BTreeSet<(u32, u64)>, StoreError> {
+        let sql = "SELECT partition, log_offset FROM dead_letters \
+                   WHERE view = $1 AND generation = $2 AND discarded_ms IS NOT NULL";
+        let rows = self.engine().query(sql, &[view.into(), generation.into()]).await?;
+        Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, u64::try_from(r.int(1)).ok()?))).collect())
+    }
+
     /// Dead letters by view, generation, partition and offset: those of one view or of all, after the letter `after`
     /// (an id from the page before), at most `limit` of them (and [`MAX_PAGE`]).
     ///

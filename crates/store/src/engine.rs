@@ -2,11 +2,13 @@
 //!
 //! Everything above it writes SQL that both engines take: `$1` arguments, `bigint`, `text`, `ON CONFLICT`, `json` as text.
 
+mod bulk;
 mod copies;
 mod postgres;
 mod row;
 mod sqlite;
 
+pub use bulk::Bulk;
 pub use copies::nobody_has;
 pub use row::{Row, StoreError};
 
@@ -20,6 +22,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Connections of a pool, unless the URL's owner says otherwise.
 pub const DEFAULT_CONNECTIONS: u32 = 12;
+
+/// Milliseconds that [`Tx::stop_the_world`] and what follows wait for each lock.
+const LOCK_WAIT_MS: u32 = 400;
 
 /// A database. Cloning shares the pool.
 #[derive(Debug, Clone)]
@@ -54,8 +59,8 @@ pub enum Durability {
 pub enum Tx {
     /// On PostgreSQL.
     Postgres(Transaction<'static, Postgres>),
-    /// On SQLite, with the turn to write.
-    Sqlite(Transaction<'static, Sqlite>, OwnedMutexGuard<()>),
+    /// On SQLite, with the turn to write where it may write.
+    Sqlite(Transaction<'static, Sqlite>, Option<OwnedMutexGuard<()>>),
 }
 
 /// The columns of a table for bulk writes.
@@ -161,8 +166,21 @@ impl Engine {
             Pool::Sqlite(pool, write) => {
                 let turn = write.clone().lock_owned().await;
                 // IMMEDIATE: a transaction that read first and then wanted to write could not wait for its turn.
-                Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn)
+                Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, Some(turn))
             }
+        })
+    }
+
+    /// Begins a transaction that only reads, and sees the database as it is at its first statement, however long it lasts.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        Ok(match &self.pool {
+            Pool::Postgres(pool) => {
+                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+            Pool::Sqlite(pool, _) => Tx::Sqlite(pool.begin_with("BEGIN").await?, None),
         })
     }
 
@@ -320,6 +338,21 @@ impl Tx {
         // SQLite: BEGIN IMMEDIATE holds the only lock there is.
         if let Self::Postgres(_) = self {
             self.query("SELECT pg_advisory_xact_lock(7310591)", &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps every projector from moving on, and every other process from changing tables, until the transaction ends. What it
+    /// doesn't get within 400 ms it gives up, since those who wait behind it wait as well: a transient error.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn stop_the_world(&mut self) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            self.batch(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")).await?;
+            self.lock_schema().await?;
+            // The whole table, since rows locked one by one could meet a projector that locks them in another order.
+            self.batch("LOCK TABLE checkpoints IN EXCLUSIVE MODE").await?;
         }
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! A number is never used twice, so that ids of dead letters and names of consumer groups stay unique.
 
 mod ddl;
+mod rebuild;
+
+pub use rebuild::Slice;
 
 use crate::{Durability, Store, StoreError, Target};
 use domain::table::{Table, Type};
@@ -80,10 +83,33 @@ pub struct GenerationInfo {
     pub options: String,
     /// When it was begun, milliseconds since 1970.
     pub created_ms: i64,
+    /// When readers last began to see it, milliseconds since 1970; nothing where they never did.
+    pub activated_ms: Option<i64>,
+    /// Which version of the program began it; empty where that was not noted yet.
+    pub made_with: String,
     shape: String,
 }
 
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 impl GenerationInfo {
+    /// One that there isn't yet, as a rebuild with these options would begin it.
+    #[must_use]
+    pub fn planned(spec: ViewSpec, options: &str) -> Self {
+        Self {
+            view: spec.name.into(),
+            number: 0,
+            active: false,
+            state: State::Building,
+            options: options.into(),
+            created_ms: 0,
+            activated_ms: None,
+            made_with: VERSION.into(),
+            shape: spec.shape(),
+        }
+    }
+
     /// Whether its tables are those that this version writes.
     #[must_use]
     pub fn fits(&self, spec: ViewSpec) -> bool {
@@ -115,6 +141,11 @@ impl Generation {
     pub fn target(&self, i: usize) -> Target<'_> {
         let (name, t) = &self.tables[i];
         Target { table: name, columns: t.columns, key: t.key }
+    }
+
+    /// Every table, the state's last if there is one.
+    pub fn targets(&self) -> impl Iterator<Item = Target<'_>> {
+        (0..self.tables.len()).map(|i| self.target(i)).chain(self.state())
     }
 
     /// Where states go, if the view has any.
@@ -262,7 +293,7 @@ impl Store {
 }
 
 /// All generations of the view `$1`, or of all views where that is empty.
-const GENERATIONS: &str = "SELECT view, generation, active, state, options, created_ms, shape FROM generations \
+const GENERATIONS: &str = "SELECT view, generation, active, state, options, created_ms, activated_ms, made_with, shape FROM generations \
                            WHERE $1 = '' OR view = $1 ORDER BY view, generation";
 
 fn infos(rows: &[crate::Row]) -> Vec<GenerationInfo> {
@@ -273,7 +304,9 @@ fn infos(rows: &[crate::Row]) -> Vec<GenerationInfo> {
         state: State::ALL.into_iter().find(|s| s.as_str() == r.text(3)).unwrap_or(State::Frozen),
         options: r.text(4).into(),
         created_ms: r.int(5),
-        shape: r.text(6).into(),
+        activated_ms: r.opt_int(6),
+        made_with: r.text(7).into(),
+        shape: r.text(8).into(),
     };
     rows.iter().map(info).collect()
 }

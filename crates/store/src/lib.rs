@@ -3,6 +3,7 @@
 //! Rows, dead letters and checkpoint of a batch go in one transaction, or not at all. It must never know an event.
 
 mod checkpoints;
+mod compare;
 mod control;
 mod dead_letters;
 pub mod engine;
@@ -12,9 +13,10 @@ mod operations;
 pub mod views;
 
 pub use checkpoints::{Advance, Checkpoint, Progress, record_hash};
+pub use compare::{Comparison, Sample, Snapshot, TableDifference};
 pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
-pub use engine::{DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
-pub use generations::{Generation, GenerationInfo, STATE, State, ViewSpec};
+pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
+pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec};
 pub use operations::{NewOperation, Operation};
 
 /// A database with the fixed tables in place. Cloning shares the connections.

@@ -32,6 +32,12 @@ const FETCH_BYTES: &str = "1048576";
 const FETCH_PARTITION_BYTES: &str = "262144";
 /// Milliseconds after which a full queue is looked at again: librdkafka's second would stall a small queue.
 const FETCH_REST_MS: &str = "2";
+/// KiB that a scan fetches ahead, at most.
+const SCAN_QUEUE_KIB: &str = "16384";
+/// Records that a scan fetches ahead, after which fetching rests.
+const SCAN_QUEUE_RECORDS: &str = "50000";
+/// Bytes of one answer to a scan, as compressed on the broker.
+const SCAN_BYTES: &str = "4194304";
 /// Milliseconds after which a silent member's partitions go to others.
 const SESSION_MS: &str = "10000";
 /// Milliseconds between heartbeats, by which a member also learns of a rebalance.
@@ -123,6 +129,14 @@ impl Settings {
                 ("auto.offset.reset", "error"),
             ],
         )
+    }
+
+    /// A client that reads a long stretch of one partition, and joins no group.
+    pub(super) fn scanner(&self) -> ClientConfig {
+        let mut config = self.reader();
+        config.set("queued.max.messages.kbytes", SCAN_QUEUE_KIB).set("queued.min.messages", SCAN_QUEUE_RECORDS);
+        config.set("fetch.max.bytes", SCAN_BYTES).set("max.partition.fetch.bytes", SCAN_BYTES);
+        config
     }
 
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {

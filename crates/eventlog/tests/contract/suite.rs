@@ -1,6 +1,7 @@
 //! The cases.
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use journeylog_eventlog::{
     Delivery, Log, LogError, MAX_RECORD_BYTES, NewRecord, Options, Position, Record, Start, Subscription, open,
@@ -104,6 +105,40 @@ pub fn assert_gapless(records: &[Record]) {
         assert_eq!(record.position.offset, *expected, "partition {}", record.position.partition);
         *expected += 1;
     }
+}
+
+/// Every record between two offsets once and in order, whatever is appended meanwhile; a scan that nobody reads on harms nobody.
+pub async fn scans_a_stretch(bed: &Bed) {
+    let log = &bed.log;
+    let partition = partition_of(b"k", PARTITIONS);
+    let count = 10_000_u64;
+    for chunk in (0..count).collect::<Vec<_>>().chunks(1000) {
+        append_all(log.as_ref(), chunk.iter().map(|i| record("k", &i.to_string())).collect()).await;
+    }
+    for (from, to) in [(0, count), (4_097, 8_193), (7, 8), (5, 5), (count - 1, count)] {
+        let mut scan = log.scan(partition, from, to);
+        let mut next = from;
+        while let Some(batch) = tokio::time::timeout(PATIENCE, scan.next()).await.expect("a scan stands still") {
+            let batch = batch.unwrap();
+            assert!(!batch.is_empty());
+            for r in batch {
+                assert_eq!(
+                    (r.position, &r.value[..]),
+                    (Position { partition, offset: next }, next.to_string().as_bytes())
+                );
+                assert_eq!(r.headers[0].1, next.to_string());
+                next += 1;
+            }
+            if from == 0 {
+                append_all(log.as_ref(), vec![record("k", "later")]).await;
+            }
+        }
+        assert_eq!(next, to, "from {from}");
+    }
+    let mut given_up = log.scan(partition, 0, count);
+    given_up.next().await.unwrap().unwrap();
+    drop(given_up);
+    assert_eq!(log.read(partition, 3, 1).await.unwrap()[0].position.offset, 3);
 }
 
 pub async fn appends_and_reads(bed: &Bed) {

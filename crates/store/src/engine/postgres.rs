@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one message of a COPY.
+const COPY_BYTES: usize = 64 << 10;
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;
 
@@ -198,6 +200,18 @@ pub(super) async fn insert(
     let sql = format!("INSERT INTO \"{table}\" ({columns}) SELECT * FROM {from}{}", conflict.clause(target));
     let args = arrays(target.columns, rows)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), args).execute(on).await?.rows_affected())
+}
+
+/// Copies what [`super::Bulk`] encoded.
+pub(super) async fn load(on: &mut PgConnection, target: Target<'_>, copied: &[u8]) -> Result<(), StoreError> {
+    let (table, columns) = (target.table, names(target.columns));
+    let sql = format!("COPY \"{table}\" ({columns}) FROM STDIN (FORMAT binary)");
+    let mut copy = on.copy_in_raw(&sql).await?;
+    for piece in copied.chunks(COPY_BYTES) {
+        copy.send(piece).await?;
+    }
+    copy.finish().await?;
+    Ok(())
 }
 
 pub(super) async fn delete(on: &mut PgConnection, target: Target<'_>, keys: &[&[Value]]) -> Result<u64, StoreError> {

@@ -144,6 +144,18 @@ pub(super) async fn insert(
         .await
 }
 
+/// Inserts rows that are known to be new.
+pub(super) async fn load(
+    on: &mut SqliteConnection,
+    target: Target<'_>,
+    rows: &[domain::table::Row],
+) -> Result<(), StoreError> {
+    let (table, columns, width) = (target.table, names(target.columns), target.columns.len());
+    let rows: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
+    chunked(on, &rows, width, |n| format!("INSERT INTO \"{table}\" ({columns}) VALUES {}", tuples(n, width))).await?;
+    Ok(())
+}
+
 pub(super) async fn delete(
     on: &mut SqliteConnection,
     target: Target<'_>,

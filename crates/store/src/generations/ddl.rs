@@ -29,10 +29,10 @@ impl Tx {
             let sql = "INSERT INTO view_tables (view, generation, name) VALUES ($1, $2, $3)";
             self.execute(sql, &[spec.name.into(), number.into(), table.into()]).await?;
         }
-        let sql = "INSERT INTO generations (view, generation, active, shape, created_ms, state, options) \
-                   VALUES ($1, $2, 0, $3, $4, $5, $6)";
+        let sql = "INSERT INTO generations (view, generation, active, shape, created_ms, state, options, made_with) \
+                   VALUES ($1, $2, 0, $3, $4, $5, $6, $7)";
         let args = [spec.name.into(), number.into(), spec.shape().into(), now_ms().into(), state.as_str().into()];
-        self.execute(sql, &[args.as_slice(), &[options.into()]].concat()).await?;
+        self.execute(sql, &[args.as_slice(), &[options.into(), super::VERSION.into()]].concat()).await?;
         Ok(number)
     }
 
@@ -47,16 +47,8 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn index(&mut self, generation: &Generation) -> Result<(), StoreError> {
-        for (name, columns, key, indexes) in generation.spec.all() {
-            let table = format!("{name}_g{}", generation.number);
-            let list = quoted(columns[..key].iter().map(|(c, _)| *c));
-            self.execute(&format!("CREATE UNIQUE INDEX IF NOT EXISTS \"{table}_key\" ON \"{table}\" ({list})"), &[])
-                .await?;
-            for (i, index) in indexes.iter().enumerate() {
-                let list = quoted(index.iter().copied());
-                let sql = format!("CREATE INDEX IF NOT EXISTS \"{table}_i{i}\" ON \"{table}\" ({list})");
-                self.execute(&sql, &[]).await?;
-            }
+        for sql in generation.indexes() {
+            self.execute(&sql, &[]).await?;
         }
         Ok(())
     }
@@ -89,9 +81,27 @@ impl Tx {
             }
             self.execute(&format!("{verb} \"{name}\" AS SELECT {list} FROM \"{name}_g{number}\""), &[]).await?;
         }
-        let sql = "UPDATE generations SET active = CASE WHEN generation = $2 THEN 1 ELSE 0 END WHERE view = $1";
-        self.execute(sql, &[spec.name.into(), number.into()]).await?;
+        let sql = "UPDATE generations SET active = CASE WHEN generation = $2 THEN 1 ELSE 0 END, \
+                   activated_ms = CASE WHEN generation = $2 THEN $3 ELSE activated_ms END WHERE view = $1";
+        self.execute(sql, &[spec.name.into(), number.into(), now_ms().into()]).await?;
         Ok(())
+    }
+}
+
+impl Generation {
+    /// The statements that make the key and the indexes of each table, where they aren't yet.
+    pub(super) fn indexes(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (name, columns, key, indexes) in self.spec.all() {
+            let table = format!("{name}_g{}", self.number);
+            let list = quoted(columns[..key].iter().map(|(c, _)| *c));
+            all.push(format!("CREATE UNIQUE INDEX IF NOT EXISTS \"{table}_key\" ON \"{table}\" ({list})"));
+            for (i, index) in indexes.iter().enumerate() {
+                let list = quoted(index.iter().copied());
+                all.push(format!("CREATE INDEX IF NOT EXISTS \"{table}_i{i}\" ON \"{table}\" ({list})"));
+            }
+        }
+        all
     }
 }
 

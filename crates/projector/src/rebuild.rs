@@ -1,0 +1,264 @@
+//! Fills a generation of a view from the start of the log, beside the live one: [`rebuild`]; then brings it up to it, compares
+//! the two, and lets readers see it: [`catch_up`], [`compare`], [`switch`].
+//!
+//! Each partition is read once and split by key into slices. A slice is folded in memory and written by COPY in one
+//! transaction together with the note that it is done, so that an interrupted rebuild goes on with the slices that are left.
+//! Memory is bounded by a few slices, whatever the length of the log; only a single key with more events goes beyond.
+
+mod beside;
+mod fold;
+mod progress;
+mod sample;
+mod spill;
+
+pub use beside::{Switched, catch_up, compare, switch};
+pub use progress::{Phase, Progress};
+pub use sample::{Sample, sample};
+
+use crate::dispatch::transient;
+use crate::retry::Retry;
+use crate::{Projection, ProjectorError};
+use eventlog::{Log, LogError};
+use fold::{Folded, Pace};
+use spill::{Job, Reader};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Advance, Durability, Generation, Slice, State, Store, StoreError};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long a database with one writer is left to others after each slice: a bit more than they sleep before they look again.
+const TURN_OF_OTHERS: Duration = Duration::from_millis(30);
+
+/// Settings of a rebuild.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Slices that are folded and written at once.
+    pub workers: usize,
+    /// Events a second, at most; `None` for as fast as it goes.
+    pub throttle: Option<NonZeroU32>,
+    /// How long to keep trying when the log or the database is away.
+    pub patience: Duration,
+    /// What becomes of the generation when it is filled: `Following` or `Frozen`.
+    pub then: State,
+    /// The generation whose discarded records are discarded here too.
+    pub live: Option<i64>,
+}
+
+/// What [`rebuild`]'s tasks share.
+struct Shared<P> {
+    view: Arc<P>,
+    generation: Generation,
+    store: Store,
+    discarded: BTreeSet<(u32, u64)>,
+    pace: Pace,
+    patience: Duration,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    /// Held while a slice is written, where the database takes one writer at a time.
+    turn: Mutex<()>,
+}
+
+/// What there is to fold: the bounds of the log now.
+///
+/// # Errors
+/// When the log has lost its beginning, of which no view can be rebuilt; and those of the log.
+pub async fn bounds(log: &dyn Log) -> Result<Vec<(u64, u64)>, ProjectorError> {
+    let bounds = log.bounds().await?;
+    match bounds.iter().enumerate().find(|(_, (first, _))| *first > 0) {
+        Some((p, (first, _))) => {
+            Err(ProjectorError::Incomplete(format!("has lost partition {p} before offset {first}")))
+        }
+        None => Ok(bounds),
+    }
+}
+
+/// Fills a generation that [`Store::begin_rebuild`] has begun, or goes on where an earlier call ended, however it did; then
+/// makes the indexes and sets the checkpoints. `false` when it was cancelled before its end.
+///
+/// # Errors
+/// When the log or the store fails for good, or longer than the options' patience.
+pub async fn rebuild<P: Projection>(
+    view: &Arc<P>,
+    generation: &Generation,
+    log: &Arc<dyn Log>,
+    store: &Store,
+    options: &Options,
+    progress: &Arc<Progress>,
+    cancel: &CancellationToken,
+) -> Result<bool, ProjectorError> {
+    let slices = store.slices(generation).await?;
+    progress.begin(&slices);
+    has(log.as_ref(), &slices).await?;
+    let discarded = match options.live {
+        Some(live) => store.discarded(generation.view, live).await?,
+        None => BTreeSet::new(),
+    };
+    let shared = Arc::new(Shared {
+        view: view.clone(),
+        generation: generation.clone(),
+        store: store.clone(),
+        discarded,
+        pace: Pace::new(options.throttle),
+        patience: options.patience,
+        progress: progress.clone(),
+        cancel: cancel.child_token(),
+        turn: Mutex::new(()),
+    });
+    let filled = fill(&shared, log, &slices, options.workers.max(1)).await;
+    if cancel.is_cancelled() {
+        return Ok(false);
+    }
+    filled?;
+    progress.enter(Phase::Indexing);
+    patiently(options.patience, cancel, || async move { Ok(store.build_indexes(generation).await?) }).await?;
+    let ends: BTreeMap<u32, u64> = slices.iter().map(|s| (s.partition, s.to)).collect();
+    let mut checkpoints = Vec::new();
+    for partition in 0..log.partitions() {
+        checkpoints.push(checkpoint(log.as_ref(), partition, ends.get(&partition).copied().unwrap_or(0)).await?);
+    }
+    let checkpoints = &checkpoints;
+    patiently(options.patience, cancel, || async move {
+        Ok(store.finish_rebuild(generation, checkpoints, options.then, options.live).await?)
+    })
+    .await?;
+    Ok(!cancel.is_cancelled())
+}
+
+/// Refuses a log that has not all that is to be folded.
+async fn has(log: &dyn Log, slices: &[Slice]) -> Result<(), ProjectorError> {
+    let bounds = log.bounds().await?;
+    for s in slices {
+        let (first, end) = bounds.get(s.partition as usize).copied().unwrap_or_default();
+        if first > s.from || end < s.to {
+            let (p, from, to) = (s.partition, s.from, s.to);
+            let what = format!("has offsets {first} to {end} of partition {p}, not {from} to {to}: another log?");
+            return Err(ProjectorError::Incomplete(what));
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint of a partition whose records before `next` have been folded.
+async fn checkpoint(log: &dyn Log, partition: u32, next: u64) -> Result<Advance, ProjectorError> {
+    let last = match next.checked_sub(1) {
+        Some(at) => log.read(partition, at, 1).await?.into_iter().find(|r| r.position.offset == at),
+        None => None,
+    };
+    let (appended_ms, last_hash) = last.map_or((0, 0), |r| (r.appended_ms, store::record_hash(&r.key, &r.value)));
+    Ok(Advance { partition, expected: 0, next, appended_ms, last_hash })
+}
+
+/// Does something that may fail for a while.
+async fn patiently<T, F: Future<Output = Result<T, ProjectorError>>>(
+    patience: Duration,
+    cancel: &CancellationToken,
+    work: impl Fn() -> F,
+) -> Result<T, ProjectorError> {
+    let mut retry = Retry::new(patience);
+    loop {
+        let e = match work().await {
+            Ok(done) => return Ok(done),
+            Err(e) => e,
+        };
+        let passes = match &e {
+            ProjectorError::Store(e) => e.is_transient(),
+            ProjectorError::Log(e) => transient(e),
+            _ => false,
+        };
+        if !passes || !retry.again(cancel).await {
+            return Err(e);
+        }
+        tracing::warn!(error = %e, "trying again");
+    }
+}
+
+/// Folds and writes the slices that are not done. The first error ends it, as does `cancel`.
+async fn fill<P: Projection>(
+    shared: &Arc<Shared<P>>,
+    log: &Arc<dyn Log>,
+    slices: &[Slice],
+    workers: usize,
+) -> Result<(), ProjectorError> {
+    let mut partitions: BTreeMap<u32, Vec<Slice>> = BTreeMap::new();
+    for s in slices.iter().filter(|s| !s.done) {
+        partitions.entry(s.partition).or_default().push(*s);
+    }
+    let partitions = Arc::new(std::sync::Mutex::new(partitions));
+    let (jobs, queue) = mpsc::channel::<Job>(1);
+    let queue = Arc::new(Mutex::new(queue));
+    let mut tasks: JoinSet<Result<(), ProjectorError>> = JoinSet::new();
+    // Reading is much faster than folding, so that one reader feeds several workers.
+    for _ in 0..workers.div_ceil(4) {
+        let reader = Reader {
+            log: log.clone(),
+            partitions: partitions.clone(),
+            jobs: jobs.clone(),
+            patience: shared.patience,
+            cancel: shared.cancel.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        tasks.spawn_blocking(move || reader.run());
+    }
+    drop(jobs);
+    for _ in 0..workers {
+        let (shared, queue) = (shared.clone(), queue.clone());
+        tasks.spawn(async move {
+            loop {
+                let job = queue.lock().await.recv().await;
+                match job {
+                    Some(job) if !shared.cancel.is_cancelled() => one(&shared, job).await?,
+                    _ => return Ok(()),
+                }
+            }
+        });
+    }
+    drop(queue);
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.unwrap_or(Err(ProjectorError::Panicked));
+        if ended.is_err() {
+            shared.cancel.cancel();
+        }
+        result = result.and(ended);
+    }
+    result
+}
+
+/// Folds and writes one slice.
+async fn one<P: Projection>(shared: &Arc<Shared<P>>, job: Job) -> Result<(), ProjectorError> {
+    let slice = job.slice;
+    let folding = shared.clone();
+    let folded = tokio::task::spawn_blocking(move || fold::fold(&folding, job)).await;
+    let Some(folded) = folded.map_err(|_| ProjectorError::Panicked)?? else { return Ok(()) };
+    let (slice, folded) = (&slice, &folded);
+    patiently(shared.patience, &shared.cancel, || async move { Ok(write(shared, slice, folded).await?) }).await?;
+    shared.progress.slice_done();
+    Ok(())
+}
+
+/// One transaction: the note that the slice is done, its rows, its dead letters.
+async fn write<P>(shared: &Shared<P>, slice: &Slice, folded: &Folded) -> Result<(), StoreError> {
+    let turn = if shared.store.engine().one_writer() { Some(shared.turn.lock().await) } else { None };
+    let mut tx = shared.store.begin(Durability::FromLog).await?;
+    if !tx.slice_done(&shared.generation, slice).await? {
+        return tx.rollback().await;
+    }
+    for (target, rows) in shared.generation.targets().zip(&folded.tables) {
+        tx.load(target, rows).await?;
+    }
+    tx.lay(&shared.generation, &folded.letters).await?;
+    tx.commit().await?;
+    if turn.is_some() {
+        tokio::time::sleep(TURN_OF_OTHERS).await;
+    }
+    Ok(())
+}
+
+/// Whether reading again may help.
+const fn passes(e: &LogError) -> bool {
+    transient(e)
+}

@@ -1,0 +1,236 @@
+//! A filled generation beside the live one: it catches up, is compared, and readers are switched to it.
+
+use super::{Phase, Progress, patiently};
+use crate::prepare::{Prepared, outcome};
+use crate::retry::Retry;
+use crate::writer::{rejection, sort};
+use crate::{Options, Projection, ProjectorError, run};
+use eventlog::{Log, Record};
+use futures::StreamExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{Advance, Checkpoint, Comparison, Durability, Generation, State, Store, StoreError, Tx};
+use tokio_util::sync::CancellationToken;
+
+/// Events that the switch itself folds, at most: readers' writes wait for it.
+const MAX_GAP: u64 = 2_000;
+/// How often it is looked how far the generations are.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After how long without progress nobody seems to follow the generation.
+const NOBODY_FOLLOWS: Duration = Duration::from_secs(3);
+/// Records of one read while the last gap is closed.
+const READ: usize = 1_000;
+
+/// What [`switch`] did.
+#[derive(Debug, Clone, Copy)]
+pub struct Switched {
+    /// What readers saw before.
+    pub from: Option<i64>,
+    /// Events that the generation lacked, and was given in the same transaction.
+    pub closed: u64,
+    /// How long the transaction took, the waiting for its locks included.
+    pub took: Duration,
+}
+
+/// What `new` lacks of `old`: `[from, to)` by partition.
+fn gaps(old: &[Checkpoint], new: &[Checkpoint]) -> BTreeMap<u32, (u64, u64)> {
+    let reached: BTreeMap<u32, u64> = new.iter().map(|c| (c.partition, c.next_offset)).collect();
+    let gap = |c: &Checkpoint| (c.partition, (reached.get(&c.partition).copied().unwrap_or(0), c.next_offset));
+    old.iter().map(gap).filter(|(_, (from, to))| from < to).collect()
+}
+
+fn events(gaps: &BTreeMap<u32, (u64, u64)>) -> u64 {
+    gaps.values().map(|(from, to)| to - from).sum()
+}
+
+/// Waits until a generation has come about as far as the generation `live`. Where no projector follows it, this does. `false`
+/// when cancelled before.
+///
+/// # Errors
+/// When the log or the store fails for good, or longer than the options' patience.
+pub async fn catch_up<P: Projection>(
+    view: &Arc<P>,
+    generation: &Generation,
+    live: i64,
+    log: &Arc<dyn Log>,
+    store: &Store,
+    options: &Options,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<bool, ProjectorError> {
+    progress.enter(Phase::CatchingUp);
+    let stop = cancel.child_token();
+    let mut own = None;
+    let (mut least, mut moved) = (u64::MAX, Instant::now());
+    let result = loop {
+        let looked = patiently(options.patience, cancel, || async move {
+            let old = store.checkpoints(generation.view, live).await?;
+            Ok(events(&gaps(&old, &store.checkpoints(generation.view, generation.number).await?)))
+        });
+        let behind = match looked.await {
+            Ok(behind) => behind,
+            Err(e) => break Err(e),
+        };
+        progress.fell_behind(behind);
+        if behind <= MAX_GAP / 2 {
+            break Ok(true);
+        }
+        if behind < least {
+            (least, moved) = (behind, Instant::now());
+        }
+        if own.is_none() && moved.elapsed() > NOBODY_FOLLOWS {
+            let (log, store, options) = (log.clone(), store.clone(), options.clone());
+            own = Some(tokio::spawn(run(view.clone(), generation.clone(), log, store, options, stop.clone())));
+        }
+        if own.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+            break Ok(false);
+        }
+        tokio::select! {
+            () = cancel.cancelled() => break Ok(false),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    };
+    stop.cancel();
+    match own {
+        Some(own) => own.await.unwrap_or(Err(ProjectorError::Panicked)).and(result),
+        None => result,
+    }
+}
+
+/// Compares two generations as they are at one moment. Keys whose events only one of them has seen are left out.
+///
+/// # Errors
+/// Those of the log and the database.
+pub async fn compare(
+    first: &Generation,
+    second: &Generation,
+    log: &Arc<dyn Log>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Comparison, ProjectorError> {
+    progress.enter(Phase::Comparing);
+    let snapshot = store.snapshot(first.view, [first.number, second.number]).await?;
+    let [a, b] = &snapshot.checkpoints;
+    let mut moving = BTreeSet::new();
+    for (partition, (from, to)) in gaps(a, b).into_iter().chain(gaps(b, a)) {
+        let mut scan = log.scan(partition, from, to);
+        while let Some(batch) = scan.next().await {
+            moving.extend(batch?.into_iter().filter_map(|r| String::from_utf8(r.key.to_vec()).ok()));
+        }
+    }
+    let moving: Vec<String> = moving.into_iter().collect();
+    Ok(snapshot.compare(first, second, &moving).await?)
+}
+
+/// Lets readers see a generation that is followed, in one transaction. What it lacks of what they see now is folded in the
+/// same transaction, so that no reader ever goes back in time. Tries again while locks are held or the gap is too wide.
+///
+/// # Errors
+/// When the generation isn't followed, or stays too far behind for longer than `patience`; and those of log and database.
+pub async fn switch<P: Projection>(
+    view: &P,
+    generation: &Generation,
+    log: &Arc<dyn Log>,
+    store: &Store,
+    patience: Duration,
+    cancel: &CancellationToken,
+) -> Result<Switched, ProjectorError> {
+    let mut retry = Retry::new(patience);
+    loop {
+        let e = match attempt(view, generation, log.as_ref(), store).await {
+            Ok(switched) => return Ok(switched),
+            Err(e) => e,
+        };
+        let passes = match &e {
+            ProjectorError::Store(e) => e.is_transient(),
+            ProjectorError::Behind { .. } => true,
+            _ => false,
+        };
+        if !passes || !retry.again(cancel).await {
+            return Err(e);
+        }
+    }
+}
+
+async fn attempt<P: Projection>(
+    view: &P,
+    generation: &Generation,
+    log: &dyn Log,
+    store: &Store,
+) -> Result<Switched, ProjectorError> {
+    let number = generation.number;
+    let begun = Instant::now();
+    let mut tx = store.begin(Durability::Full).await?;
+    tx.stop_the_world().await?;
+    let all = tx.generations(Some(generation.view)).await?;
+    let state = all.iter().find(|g| g.number == number).map(|g| g.state);
+    if state != Some(State::Following) {
+        let is = state.map_or("missing", State::as_str);
+        let why = format!("generation {number} of {} is {is}: readers can see one that is followed", generation.view);
+        return Err(StoreError::Configuration(why).into());
+    }
+    let active = all.iter().find(|g| g.active).map(|g| g.number);
+    let mut closed = 0;
+    if let Some(active) = active.filter(|a| *a != number) {
+        let old = tx.checkpoints(generation.view, active).await?;
+        let gaps = gaps(&old, &tx.checkpoints(generation.view, number).await?);
+        closed = events(&gaps);
+        if closed > MAX_GAP {
+            tx.rollback().await?;
+            return Err(ProjectorError::Behind { generation: number, events: closed });
+        }
+        close(view, &mut tx, generation, log, &gaps).await?;
+    }
+    if active != Some(number) {
+        tx.point(store.engine(), generation).await?;
+    }
+    tx.commit().await?;
+    Ok(Switched { from: active, closed, took: begun.elapsed() })
+}
+
+/// Folds what a generation lacks, as its projector would.
+async fn close<P: Projection>(
+    view: &P,
+    tx: &mut Tx,
+    generation: &Generation,
+    log: &dyn Log,
+    gaps: &BTreeMap<u32, (u64, u64)>,
+) -> Result<(), ProjectorError> {
+    let (mut prepared, mut steps) = (Vec::new(), Vec::new());
+    for (&partition, &(from, to)) in gaps {
+        let mut step = Advance { partition, expected: from, next: to, appended_ms: 0, last_hash: 0 };
+        for record in stretch(log, partition, from, to).await? {
+            step.appended_ms = record.appended_ms;
+            step.last_hash = store::record_hash(&record.key, &record.value);
+            prepared.push(Prepared { outcome: outcome(view, &record), record });
+        }
+        steps.push(step);
+    }
+    let moved = tx.advance(generation.view, generation.number, &steps).await?;
+    if moved.len() != steps.len() {
+        return Err(StoreError::Data("a checkpoint moved while it was locked, or is missing".into()).into());
+    }
+    let mut parked: BTreeMap<u32, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for (partition, _) in moved.iter().filter(|(_, parked)| **parked > 0) {
+        parked.insert(*partition, tx.parked(generation, *partition).await?);
+    }
+    let (items, mut letters, _) = sort(prepared.iter(), &mut parked);
+    let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
+    let rejected = view.write(tx, generation, &plain).await?;
+    letters.extend(rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));
+    Ok(tx.bury(generation, &letters).await?)
+}
+
+/// The records of a short stretch.
+async fn stretch(log: &dyn Log, partition: u32, from: u64, to: u64) -> Result<Vec<Record>, ProjectorError> {
+    let (mut all, mut at) = (Vec::new(), from);
+    while at < to {
+        let max = usize::try_from(to - at).unwrap_or(READ).min(READ);
+        let records = log.read(partition, at, max).await?;
+        let Some(last) = records.last() else { break };
+        at = last.position.offset + 1;
+        all.extend(records.into_iter().filter(|r| r.position.offset < to));
+    }
+    Ok(all)
+}

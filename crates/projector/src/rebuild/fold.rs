@@ -1,0 +1,115 @@
+//! From the records of a slice to rows that can be copied.
+
+use super::Shared;
+use super::spill::{Job, Raw};
+use crate::prepare::{Outcome, Prepared, outcome};
+use crate::writer::{letter, rejection, sort};
+use crate::{Built, Projection, ProjectorError};
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use store::{Bulk, Engine, Generation, NewDeadLetter};
+use tokio_util::sync::CancellationToken;
+
+/// Records between two looks at the clock and at whether to stop.
+const STEP: usize = 256;
+/// Longest sleep of a throttled rebuild before it looks again whether to stop.
+const NAP: Duration = Duration::from_millis(100);
+
+/// Rows of a slice, ready to be written, by table.
+pub struct Folded {
+    pub tables: Vec<Bulk>,
+    pub letters: Vec<NewDeadLetter>,
+}
+
+/// Keeps all workers together under a rate.
+pub struct Pace {
+    rate: Option<NonZeroU32>,
+    begun: Instant,
+    taken: AtomicU64,
+}
+
+impl Pace {
+    pub fn new(rate: Option<NonZeroU32>) -> Self {
+        Self { rate, begun: Instant::now(), taken: AtomicU64::new(0) }
+    }
+
+    /// Waits until so many more events are due; `false` when cancelled.
+    fn take(&self, events: usize, cancel: &CancellationToken) -> bool {
+        let taken = self.taken.fetch_add(events as u64, Relaxed) + events as u64;
+        if let Some(rate) = self.rate {
+            let due = Duration::from_micros(taken.saturating_mul(1_000_000) / u64::from(rate.get()));
+            while let Some(early) = due.checked_sub(self.begun.elapsed()).filter(|e| !e.is_zero()) {
+                if cancel.is_cancelled() {
+                    return false;
+                }
+                std::thread::sleep(early.min(NAP));
+            }
+        }
+        !cancel.is_cancelled()
+    }
+}
+
+/// Folds a slice; nothing when cancelled.
+pub fn fold<P: Projection>(shared: &Shared<P>, job: Job) -> Result<Option<Folded>, ProjectorError> {
+    let partition = job.slice.partition;
+    let mut raw = job.records.read(partition)?;
+    raw.retain(|r| !shared.discarded.contains(&(partition, r.record.position.offset)));
+    let mut prepared = Vec::with_capacity(raw.len());
+    for step in raw.chunks(STEP) {
+        if !shared.pace.take(step.len(), &shared.cancel) {
+            return Ok(None);
+        }
+        prepared.extend(decode(&*shared.view, step));
+        shared.progress.folded(step.len() as u64);
+    }
+    let (built, letters) = build(&*shared.view, &raw, &prepared);
+    drop(prepared);
+    drop(raw);
+    Ok(Some(Folded { tables: encode(shared.store.engine(), &shared.generation, built), letters }))
+}
+
+/// What each record is to the view.
+pub fn decode<P: Projection>(view: &P, raw: &[Raw]) -> impl Iterator<Item = Prepared<P::Item>> {
+    raw.iter().map(|r| Prepared { outcome: outcome(view, &r.record), record: r.record.clone() })
+}
+
+/// The rows of a slice, and the records that become dead letters, as the live projector would have them: what comes after a
+/// record that parks its key waits behind it.
+pub fn build<P: Projection>(view: &P, raw: &[Raw], prepared: &[Prepared<P::Item>]) -> (Built, Vec<NewDeadLetter>) {
+    let (items, mut letters, _) = sort(prepared.iter(), &mut BTreeMap::new());
+    let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
+    let built = view.build(&plain);
+    let mut stopped: HashMap<&[u8], u64> = HashMap::new();
+    for r in &built.rejected {
+        let Some((record, _)) = items.get(r.index) else { continue };
+        letters.push(rejection(record, r));
+        if r.parks && !r.behind {
+            stopped.insert(&record.key, record.position.offset);
+        }
+    }
+    if !stopped.is_empty() {
+        for Prepared { record, outcome } in prepared {
+            let waits = stopped.get(&record.key[..]).is_some_and(|at| *at < record.position.offset);
+            if waits && matches!(outcome, Outcome::Unused) {
+                let reason = "waits behind an earlier record of its key".to_owned();
+                letters.push(NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) });
+            }
+        }
+    }
+    letters.sort_by_key(|l| l.offset);
+    for l in &mut letters {
+        if let Ok(i) = raw.binary_search_by_key(&l.offset, |r| r.record.position.offset) {
+            let with_headers = letter(&raw[i].whole(), l.code, std::mem::take(&mut l.reason), l.parks);
+            *l = NewDeadLetter { parked_behind: l.parked_behind, ..with_headers };
+        }
+    }
+    (built, letters)
+}
+
+/// The rows in the form that the database takes fastest, table by table, so that few of them are there twice.
+pub fn encode(engine: &Engine, generation: &Generation, built: Built) -> Vec<Bulk> {
+    let rows = built.tables.into_iter().chain([built.states]);
+    generation.targets().zip(rows).map(|(target, rows)| engine.bulk(target.columns, rows)).collect()
+}
