@@ -116,6 +116,42 @@ enum Command {
         #[command(flatten)]
         why: operations::Why,
     },
+    /// Fill a further generation of a view from the start of the log, compare it with the live one, and let readers see it
+    /// (docs/operations/rebuild.md). Interrupted, it goes on where it was.
+    Rebuild(operations::rebuild::Arguments),
+    /// Let readers see another generation of a view.
+    Switch {
+        /// The view.
+        view: ViewName,
+        /// Its number [default: the newest that is kept up to date].
+        generation: Option<i64>,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Let readers see again the generation that they saw before the last switch.
+    Rollback {
+        /// The view.
+        view: ViewName,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Remove a generation that readers don't see.
+    Drop {
+        /// The view.
+        view: ViewName,
+        /// Its number.
+        generation: i64,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// List the generations of the views.
+    Generations {
+        /// Of one view only.
+        view: Option<ViewName>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare what is scored.
     Mot {
         #[command(subcommand)]
@@ -239,7 +275,7 @@ enum Schemas {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum ViewName {
     Timeline,
     Mot,
@@ -334,6 +370,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Backup { dir, json, why } => runtime.block_on(operations::backup::backup(&settings, &dir, json, &why)),
         Command::Restore { dir, force, why } => {
             runtime.block_on(operations::backup::restore(&settings, &dir, force, &why))
+        }
+        Command::Rebuild(arguments) => runtime.block_on(operations::rebuild::rebuild(&settings, &arguments)),
+        Command::Switch { view, generation, why } => {
+            runtime.block_on(operations::generations::switch(&settings, view.into(), generation, &why))
+        }
+        Command::Rollback { view, why } => {
+            runtime.block_on(operations::generations::rollback(&settings, view.into(), &why))
+        }
+        Command::Drop { view, generation, why } => {
+            runtime.block_on(operations::generations::drop(&settings, view.into(), generation, &why))
+        }
+        Command::Generations { view, json } => {
+            runtime.block_on(operations::generations::list(&settings, view.map(Into::into), json))
         }
         Command::Openapi => {
             println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);

@@ -11,7 +11,9 @@ use store::{NewOperation, Store};
 pub mod account;
 pub mod backup;
 pub mod control;
+pub mod generations;
 pub mod mot;
+pub mod rebuild;
 pub mod status;
 
 /// Exit code of what was asked for in a way that it isn't done.

@@ -57,6 +57,8 @@ macro_rules! with_view {
     }};
 }
 
+pub(crate) use with_view;
+
 /// Runs the projector of a view until it is cancelled.
 pub async fn project(
     view: View,

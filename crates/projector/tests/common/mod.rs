@@ -70,8 +70,9 @@ impl Log for Shared {
     async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError> {
         Ok(self.0.ends().into_iter().map(|end| (0, end)).collect())
     }
-    async fn read(&self, _: u32, _: u64, _: usize) -> Result<Vec<Record>, LogError> {
-        Ok(Vec::new())
+    async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        let all = self.0.partitions.lock().unwrap();
+        Ok(all[partition as usize].iter().skip(usize::try_from(from).unwrap()).take(max).cloned().collect())
     }
     async fn subscribe(&self, _: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
         let grown = self.0.grown.subscribe();

@@ -1,0 +1,143 @@
+//! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
+
+use super::rebuild::{SWITCH_PATIENCE, interrupted};
+use super::{Done, Why, audited, open_store};
+use crate::commands::open_log;
+use crate::settings::Settings;
+use crate::views::{mot, spec, with_view};
+use anyhow::Context as _;
+use domain::views::View;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use store::{GenerationInfo, State, Store, StoreError};
+
+/// Connections of a switch.
+const CONNECTIONS: u32 = 2;
+/// How long a drop keeps trying while somebody works in the tables.
+const DROP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// `journeylog switch`: lets readers see a generation; without a number, the newest that is followed.
+pub async fn switch(settings: &Settings, view: View, number: Option<i64>, why: &Why) -> anyhow::Result<ExitCode> {
+    let store = open_store(settings, CONNECTIONS).await?;
+    let all = store.generations(Some(view.as_str())).await?;
+    let newest = || all.iter().rev().find(|g| g.state == State::Following && !g.active).map(|g| g.number);
+    let number = number.or_else(newest).with_context(|| format!("{} has no generation to switch to", view.as_str()))?;
+    point(settings, &store, "switch", view, number, why).await
+}
+
+/// `journeylog rollback`: lets readers see again what they saw before the last switch.
+pub async fn rollback(settings: &Settings, view: View, why: &Why) -> anyhow::Result<ExitCode> {
+    let store = open_store(settings, CONNECTIONS).await?;
+    let all = store.generations(Some(view.as_str())).await?;
+    let seen = |g: &&GenerationInfo| g.state == State::Following && !g.active && g.activated_ms.is_some();
+    let before = all.iter().filter(seen).max_by_key(|g| g.activated_ms);
+    let number =
+        before.with_context(|| format!("{} has no earlier generation that is followed", view.as_str()))?.number;
+    point(settings, &store, "rollback", view, number, why).await
+}
+
+async fn point(
+    settings: &Settings,
+    store: &Store,
+    operation: &str,
+    view: View,
+    number: i64,
+    why: &Why,
+) -> anyhow::Result<ExitCode> {
+    let log = open_log(settings).await?;
+    let work = async {
+        let all = store.generations(Some(view.as_str())).await?;
+        let info = all.iter().find(|g| g.number == number).with_context(|| format!("no generation {number}"))?;
+        let generation = store.generation(spec(view), number).await?;
+        let cancel = interrupted();
+        let done = with_view!(view, mot(settings)?, |make| {
+            let projection = projection(make, info)?;
+            projector::rebuild::switch(&projection, &generation, &log, store, SWITCH_PATIENCE, &cancel).await
+        })?;
+        let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
+        let view = view.as_str();
+        if from == number {
+            println!("{view}: readers see generation {number} already");
+        } else {
+            println!("{view}: readers see generation {number} instead of {from}; the switch took {ms:.0} ms");
+        }
+        let result = json!({"from": from, "to": number, "events_closed": done.closed, "switch_ms": ms});
+        Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS })
+    };
+    audited(store, operation, Some(view), Some(number), why, json!({}), work).await
+}
+
+fn projection<P>(
+    make: impl Fn(&GenerationInfo) -> Result<P, StoreError>,
+    info: &GenerationInfo,
+) -> Result<P, StoreError> {
+    make(info)
+}
+
+/// `journeylog drop`: removes a generation that readers don't see.
+pub async fn drop(settings: &Settings, view: View, number: i64, why: &Why) -> anyhow::Result<ExitCode> {
+    let store = open_store(settings, CONNECTIONS).await?;
+    let work = async {
+        let begun = Instant::now();
+        loop {
+            match store.drop_generation(view.as_str(), number).await {
+                Ok(()) => break,
+                Err(e) if e.is_transient() && begun.elapsed() < DROP_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        println!("{}: generation {number} is gone", view.as_str());
+        Ok(Done { generation: Some(number), result: json!({}), code: ExitCode::SUCCESS })
+    };
+    audited(&store, "drop", Some(view), Some(number), why, json!({}), work).await
+}
+
+/// `journeylog generations`.
+pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow::Result<ExitCode> {
+    let store = open_store(settings, 1).await?;
+    let time = |ms: i64| domain::Micros(ms.saturating_mul(1000)).to_string();
+    let all = store.generations(view.map(View::as_str)).await?;
+    if !json {
+        println!(
+            "{:12} {:>10} {:10} {:8} {:>12} {:24} {}",
+            "view", "generation", "state", "readers", "events", "begun", "made by"
+        );
+    }
+    for g in all {
+        let at = store.checkpoints(&g.view, g.number).await?;
+        let events: u64 = at.iter().map(|c| c.next_offset).sum();
+        if json {
+            let line = json!({"view": g.view, "generation": g.number, "state": g.state, "active": g.active,
+                "events": events, "begun_at": time(g.created_ms), "activated_at": g.activated_ms.map(time),
+                "made_by": serde_json::from_str::<serde_json::Value>(&g.options)?});
+            println!("{line}");
+            continue;
+        }
+        let readers = if g.active { "see it" } else { "" };
+        println!(
+            "{:12} {:>10} {:10} {readers:8} {events:>12} {:24} {}",
+            g.view,
+            g.number,
+            g.state.as_str(),
+            time(g.created_ms),
+            made(&g)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How a generation is made, in a word.
+fn made(g: &GenerationInfo) -> String {
+    let Ok(made) = crate::views::made_by(g) else { return "another version".into() };
+    let standards = made.standards.map(|files| files.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "));
+    match (standards, made.until) {
+        (None, None) => "configuration".into(),
+        (standards, until) => {
+            let until = until.map(|u| format!("until {}", json!(u)));
+            standards.into_iter().chain(until).collect::<Vec<_>>().join("; ")
+        }
+    }
+}

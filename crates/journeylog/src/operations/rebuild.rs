@@ -1,0 +1,298 @@
+//! `rebuild`: a further generation of a view, filled from the start of the log beside the live one, compared and switched to.
+
+mod meter;
+mod plan;
+
+use super::{Done, Why, audited, open_store};
+use crate::settings::Settings;
+use crate::views::{mot, spec, with_view};
+use anyhow::{Context as _, bail};
+use domain::views::mot::Standards;
+use domain::views::{MadeBy, View};
+use eventlog::Log;
+use meter::Meter;
+use projector::rebuild::{self, Progress};
+use projector::{Options, Projection};
+use serde_json::{Value, json};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{Comparison, Generation, GenerationInfo, State, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+/// Done, but the generations differ, and readers were not switched.
+const DIFFERENT: u8 = 3;
+/// How long a rebuild keeps trying while the log or the store is away.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a switch keeps trying for its locks, and for the generation to come close enough.
+pub const SWITCH_PATIENCE: Duration = Duration::from_secs(20);
+/// Connections besides the workers'.
+const CONNECTIONS: usize = 4;
+
+/// What to rebuild, and what to do with it.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The view.
+    pub view: crate::ViewName,
+    /// Score by this standard (TOML) instead of the configured ones; may be given several times. The view mot only.
+    #[arg(long, value_name = "FILE")]
+    standard: Vec<PathBuf>,
+    /// Leave the generation beside the live one; `journeylog switch` lets readers see it later.
+    #[arg(long)]
+    no_switch: bool,
+    /// Switch although the generations differ.
+    #[arg(long)]
+    accept_differences: bool,
+    /// Say what would be done, how long it would take and what it needs, and do nothing.
+    #[arg(long, conflicts_with_all = ["no_switch", "accept_differences"])]
+    plan: bool,
+    /// Fold at most so many events a second.
+    #[arg(long, value_name = "EVENTS_PER_S")]
+    throttle: Option<NonZeroU32>,
+    /// Events of one transaction, instead of what suits the database: for tests.
+    #[arg(long, hide = true, value_name = "EVENTS")]
+    slice_events: Option<u64>,
+    /// One line of JSON per second and at the end, instead of a bar.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Arguments {
+    /// How the generation is made.
+    fn made_by(&self) -> anyhow::Result<MadeBy> {
+        if self.standard.is_empty() {
+            return Ok(MadeBy::default());
+        }
+        if !matches!(self.view.into(), View::Mot) {
+            bail!("--standard is for the view mot: no other scores anything");
+        }
+        let mut files = Vec::new();
+        for path in &self.standard {
+            let text = std::fs::read_to_string(path).with_context(|| format!("standard {}", path.display()))?;
+            files.push((path.display().to_string(), text));
+        }
+        Standards::parse(&files).context("--standard")?;
+        Ok(MadeBy { standards: Some(files), ..MadeBy::default() })
+    }
+}
+
+/// What a rebuild works with.
+struct Job<'a> {
+    arguments: &'a Arguments,
+    settings: &'a Settings,
+    view: View,
+    store: Store,
+    log: Arc<dyn Log>,
+    /// What readers see; nothing where this version can't read its tables.
+    active: Option<GenerationInfo>,
+    options: String,
+}
+
+/// `journeylog rebuild`.
+pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let view: View = arguments.view.into();
+    let options = serde_json::to_string(&arguments.made_by()?)?;
+    let log = crate::commands::open_log(settings).await?;
+    let connections = u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX);
+    let store = open_store(settings, connections).await?;
+    let find = async || anyhow::Ok(store.generations(Some(view.as_str())).await?.into_iter().find(|g| g.active));
+    let mut active = find().await?;
+    if active.is_none() {
+        store.ensure_view(spec(view)).await?;
+        active = find().await?;
+    }
+    let job = Job { arguments, settings, view, store, log, active, options };
+    with_view!(view, mot(settings)?, |make| job.run(make).await)
+}
+
+impl Job<'_> {
+    async fn run<P: Projection>(
+        &self,
+        make: impl Fn(&GenerationInfo) -> Result<P, StoreError>,
+    ) -> anyhow::Result<ExitCode> {
+        let planned = GenerationInfo::planned(spec(self.view), &self.options);
+        let projection = Arc::new(make(&planned)?);
+        if self.arguments.plan {
+            return plan::plan(self, &projection).await;
+        }
+        let detail = json!({"throttle": self.arguments.throttle, "no_switch": self.arguments.no_switch,
+            "accept_differences": self.arguments.accept_differences,
+            "standards": self.arguments.standard.iter().map(|p| p.display().to_string()).collect::<Vec<_>>()});
+        let (store, why) = (&self.store, &self.arguments.why);
+        audited(store, "rebuild", Some(self.view), None, why, detail, self.build(&projection)).await
+    }
+
+    async fn build<P: Projection>(&self, projection: &Arc<P>) -> anyhow::Result<Done> {
+        let cancel = interrupted();
+        let generation = self.begin().await?;
+        let number = generation.number;
+        let progress = Arc::new(Progress::default());
+        let meter = Meter::start(self.view, number, self.arguments.json, progress.clone());
+        let begun = Instant::now();
+        let options = rebuild::Options {
+            workers: self.settings.projector.workers,
+            throttle: self.arguments.throttle,
+            patience: PATIENCE,
+            then: State::Following,
+            live: self.active.as_ref().map(|g| g.number),
+        };
+        let (log, store) = (&self.log, &self.store);
+        let filled = rebuild::rebuild(projection, &generation, log, store, &options, &progress, &cancel).await?;
+        if !filled {
+            bail!("interrupted; the same command goes on with generation {number} where it was");
+        }
+        let filled = begun.elapsed();
+        let difference = self.beside(projection, &generation, &progress, &cancel).await?;
+        meter.end().await;
+        let differs = difference.as_ref().is_none_or(|c| c.differences() > 0);
+        let expected = self.arguments.accept_differences || !self.arguments.standard.is_empty();
+        let mut result = json!({"events": progress.events().1, "resumed": progress.resumed(), "seconds": filled.as_secs_f64(),
+            "comparison": difference, "switched": false});
+        self.say_filled(number, &progress, filled);
+        self.say_difference(number, difference.as_ref());
+        let mut code = ExitCode::SUCCESS;
+        if differs && !expected {
+            code = ExitCode::from(DIFFERENT);
+        }
+        if !self.arguments.no_switch && (!differs || expected) {
+            let done = rebuild::switch(&**projection, &generation, log, store, SWITCH_PATIENCE, &cancel).await?;
+            let ms = done.took.as_secs_f64() * 1e3;
+            self.say(format!("readers see generation {number}; the switch took {ms:.0} ms"));
+            result["switched"] = json!(true);
+            result["switch_ms"] = json!(ms);
+        } else if !self.arguments.no_switch {
+            let (view, active) = (self.view.as_str().replace('_', "-"), self.active.as_ref().map_or(0, |g| g.number));
+            self.say(format!(
+                "not switched: readers still see generation {active}. Accept the difference with `journeylog switch {view} \
+                 {number}`, or remove what was built with `journeylog drop {view} {number}`"
+            ));
+        }
+        if self.arguments.json {
+            let mut last = json!({"done": true, "view": self.view.as_str(), "generation": number});
+            if let (Some(last), Value::Object(result)) = (last.as_object_mut(), result.clone()) {
+                last.extend(result);
+            }
+            println!("{last}");
+        }
+        Ok(Done { generation: Some(number), result, code })
+    }
+
+    /// The generation that an interrupted rebuild of the same kind has left, or a new one.
+    async fn begin(&self) -> anyhow::Result<Generation> {
+        let spec = spec(self.view);
+        if let Some(left) = self.store.unfinished_rebuild(spec, &self.options).await? {
+            self.say(format!("going on with generation {}", left.number));
+            return Ok(left);
+        }
+        let bounds = rebuild::bounds(self.log.as_ref()).await?;
+        let each = self.arguments.slice_events.unwrap_or_else(|| self.store.engine().slice_events());
+        Ok(self.store.begin_rebuild(spec, &self.options, &bounds, each).await?)
+    }
+
+    /// Brings a filled generation up to the live one and compares them; nothing where the live one can't be compared with.
+    async fn beside<P: Projection>(
+        &self,
+        projection: &Arc<P>,
+        generation: &Generation,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Option<Comparison>> {
+        let Some(active) = &self.active else { return Ok(None) };
+        let (log, store) = (&self.log, &self.store);
+        let options = Options {
+            group: format!("journeylog-{}", self.view.as_str()),
+            workers: self.settings.projector.workers,
+            batch: self.settings.projector.batch_records,
+            ..Options::default()
+        };
+        let caught_up =
+            rebuild::catch_up(projection, generation, active.number, log, store, &options, progress, cancel);
+        if !caught_up.await? {
+            let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
+            bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
+        }
+        if !active.fits(spec(self.view)) {
+            return Ok(None);
+        }
+        let live = store.generation(spec(self.view), active.number).await?;
+        Ok(Some(rebuild::compare(&live, generation, log, store, progress).await?))
+    }
+
+    fn say(&self, line: impl std::fmt::Display) {
+        if !self.arguments.json {
+            println!("{line}");
+        }
+    }
+
+    fn say_filled(&self, number: i64, progress: &Progress, took: Duration) {
+        let events = progress.events().1;
+        let folded = events - progress.resumed();
+        let (seconds, rate) = (took.as_secs_f64(), folded as f64 / took.as_secs_f64().max(0.001));
+        let rest = if progress.resumed() > 0 { format!(" ({folded} of them now)") } else { String::new() };
+        self.say(format!(
+            "generation {number} of {}: {events} events{rest} in {seconds:.1} s, {rate:.0} a second, indexes included",
+            self.view.as_str()
+        ));
+    }
+
+    fn say_difference(&self, number: i64, found: Option<&Comparison>) {
+        let old = self.active.as_ref().map_or(0, |g| g.number);
+        let Some(found) = found else {
+            return self.say(format!("generation {old} was made by another version: its tables can't be compared"));
+        };
+        let left_out = found.keys_left_out;
+        let moving = if left_out > 0 { format!("; {left_out} keys in motion left out") } else { String::new() };
+        match found.differences() {
+            0 => {
+                let rows: i64 = found.tables.iter().map(|t| t.rows[1]).sum();
+                self.say(format!("compared with generation {old}: {rows} rows, none differs{moving}"));
+            }
+            n => {
+                self.say(format!("compared with generation {old}: {n} rows differ{moving}"));
+                self.say(format!(
+                    "  {:24} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                    "table",
+                    format!("rows g{old}"),
+                    format!("rows g{number}"),
+                    format!("only g{old}"),
+                    format!("only g{number}"),
+                    "differing"
+                ));
+                for t in &found.tables {
+                    let [a, b] = t.rows;
+                    let (oa, ob, d) = (t.only_first, t.only_second, t.differing);
+                    self.say(format!("  {:24} {a:>10} {b:>10} {oa:>10} {ob:>10} {d:>10}", t.table));
+                }
+                for (t, s) in found.tables.iter().flat_map(|t| t.samples.iter().map(move |s| (t, s))) {
+                    let what = s.what.replace("first", &format!("g{old}")).replace("second", &format!("g{number}"));
+                    self.say(format!("  {} of key {}: {what} {}", t.table, s.key_hash, s.columns.join(", ")));
+                }
+            }
+        }
+        let [a, b] = found.dead_letters;
+        if a != b {
+            self.say(format!("dead letters: {a} in generation {old}, {b} in generation {number}"));
+        }
+    }
+}
+
+/// Cancelled by Ctrl-C or SIGTERM.
+pub fn interrupted() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    let told = cancel.clone();
+    tokio::spawn(async move {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return;
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        told.cancel();
+    });
+    cancel
+}

@@ -1,0 +1,274 @@
+//! Rebuilding while everything goes on, with real processes: nobody who reads notices, and a kill costs nothing.
+//! `ROUNDS` and `SEED` set how many kills and which (make soak).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use domain::views::View;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value as Json, json};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use support::{BINARY, Backends, Server, caught_up, event, fold};
+
+/// What readers may wait for a switch or a rollback, milliseconds.
+const MAX_SWITCH_MS: f64 = 1_000.0;
+/// Patients that are published for and read all the time.
+const WATCHED: usize = 3;
+
+/// The servers of a deployment: the first takes events, the last answers readers.
+async fn deployment(b: &Backends) -> Vec<Server> {
+    if b.store.starts_with("sqlite") {
+        return vec![b.start(&["all"]).await];
+    }
+    vec![
+        b.start(&["ingest"]).await,
+        b.start(&["project", "timeline", "mot", "follow-ups"]).await,
+        b.start(&["query"]).await,
+    ]
+}
+
+fn patient(n: usize) -> String {
+    format!("p-{:016x}", 0xee00 + n)
+}
+
+/// Publishes at a steady rate until told to stop; keeps the last position of each patient.
+async fn publish(http: reqwest::Client, url: String, last: Arc<[AtomicU64]>, stop: Arc<AtomicBool>) -> u64 {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let p = (n % WATCHED as u64) as usize;
+        let at = domain::Micros(1_770_000_000_000_000 + n as i64 * 60_000_000).to_string();
+        let kind = ["ConsultEnded", "ComplaintFiled"][(n / WATCHED as u64 % 2) as usize];
+        let fields = match kind {
+            "ConsultEnded" => json!({"encounter_id": format!("E-{n}"), "appointment_id": format!("A-{p}")}),
+            _ => json!({"complaint_id": format!("C-{n}"), "severity": "severe", "appointment_id": format!("A-{p}")}),
+        };
+        let mut e = event(kind, &patient(p), &at, fields);
+        e["header"]["department"] = json!(patient(p));
+        let body = e.to_string();
+        let answer = http.post(&url).header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 201);
+        let answer: Json = answer.json().await.unwrap();
+        let (partition, offset) = answer["position"].as_str().unwrap().split_once(':').unwrap();
+        let (partition, offset): (u64, u64) = (partition.parse().unwrap(), offset.parse().unwrap());
+        last[p].store(partition << 48 | offset, Ordering::Release);
+        n += 1;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    n
+}
+
+/// Reads all the time, with and without asking for what was published last: every answer is one, and none goes back.
+async fn read(
+    http: reqwest::Client,
+    base: String,
+    journeys: Vec<String>,
+    last: Arc<[AtomicU64]>,
+    stop: Arc<AtomicBool>,
+) -> u64 {
+    let (mut reads, mut most) = (0_u64, std::collections::BTreeMap::<String, u64>::new());
+    while !stop.load(Ordering::Relaxed) {
+        let p = reads as usize % WATCHED;
+        let seen = last[p].load(Ordering::Acquire);
+        let after = format!("after={}:{}", seen >> 48, seen & 0xffff_ffff_ffff);
+        let after = if reads % 2 == 0 { after.as_str() } else { "" };
+        let id = patient(p);
+        let paths = [
+            format!("/v1/patients/{id}/timeline?limit=1&{after}"),
+            format!("/v1/follow-ups?department={id}&limit=200&{after}"),
+            format!("/v1/journeys/{}/mot?{after}", journeys[p]),
+        ];
+        for (i, path) in paths.iter().enumerate() {
+            let answer = http.get(format!("{base}{path}")).send().await.unwrap();
+            let status = answer.status().as_u16();
+            let body: Json = answer.json().await.unwrap_or(Json::Null);
+            assert_eq!(status, 200, "{path}: {body}");
+            let count = match i {
+                0 => body["total"].as_u64().unwrap(),
+                1 => body["items"].as_array().unwrap().len() as u64,
+                _ => body["touchpoints"].as_array().unwrap().len() as u64,
+            };
+            let most = most.entry(format!("{i} {id}")).or_default();
+            assert!(count >= *most, "{path} went back from {most} to {count}");
+            *most = count;
+        }
+        reads += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(most.values().all(|n| *n > 0), "{most:?}");
+    reads
+}
+
+fn arg(view: View) -> String {
+    view.as_str().replace('_', "-")
+}
+
+/// The last line of a command's JSON.
+fn last(stdout: &str) -> Json {
+    serde_json::from_str(stdout.lines().last().expect("a line")).unwrap()
+}
+
+async fn nobody_notices(b: &Backends) {
+    let sample = b.sample(60, 5);
+    let out = b.run(&["publish", sample.to_str().unwrap()]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let servers = deployment(b).await;
+    caught_up(b, &View::ALL).await;
+    let (stop, positions): (_, Arc<[AtomicU64]>) =
+        (Arc::new(AtomicBool::new(false)), (0..WATCHED).map(|_| AtomicU64::new(0)).collect());
+    let gateway = &servers[0];
+    let publishing =
+        tokio::spawn(publish(gateway.http.clone(), gateway.url("/v1/events"), positions.clone(), stop.clone()));
+    while positions.iter().any(|p| p.load(Ordering::Acquire) == 0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let api = servers.last().unwrap();
+    let mut journeys = Vec::new();
+    for p in 0..WATCHED {
+        let at = positions[p].load(Ordering::Acquire);
+        let after = format!("after={}:{}", at >> 48, at & 0xffff_ffff_ffff);
+        let (status, page) = api.get(&format!("/v1/patients/{}/timeline?{after}", patient(p))).await;
+        assert_eq!(status, 200, "{page}");
+        let journey = page["items"][0]["journey_id"].as_str().unwrap().to_owned();
+        // From here on every view has seen the patient.
+        assert_eq!(api.get(&format!("/v1/journeys/{journey}/mot?{after}")).await.0, 200);
+        assert_eq!(api.get(&format!("/v1/follow-ups?{after}")).await.0, 200);
+        journeys.push(journey);
+    }
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (http, base) = (api.http.clone(), api.base.clone());
+            tokio::spawn(read(http, base, journeys.clone(), positions.clone(), stop.clone()))
+        })
+        .collect();
+    for view in View::ALL {
+        let out = b.run(&["rebuild", &arg(view), "--json", "--reason", "a test"]);
+        assert_eq!(out.code, 0, "{} {}", out.stdout, out.stderr);
+        let done = last(&out.stdout);
+        assert_eq!((done["switched"].as_bool(), done["generation"].as_i64()), (Some(true), Some(2)), "{done}");
+        let tables = done["comparison"]["tables"].as_array().unwrap();
+        assert!(tables.iter().all(|t| t["only_first"] == 0 && t["only_second"] == 0 && t["differing"] == 0), "{done}");
+        assert!(done["switch_ms"].as_f64().unwrap() < MAX_SWITCH_MS, "{done}");
+        for (command, wanted) in [("rollback", 1), ("rollback", 2), ("switch", 1)] {
+            let out = b.run(&[command, &arg(view)]);
+            assert_eq!(out.code, 0, "{}", out.stderr);
+            assert!(out.stdout.contains(&format!("see generation {wanted}")), "{}", out.stdout);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let published = publishing.await.unwrap();
+    let mut reads = 0;
+    for reader in readers {
+        reads += reader.await.unwrap();
+    }
+    assert!(reads > 20 && published > 20, "{reads} reads, {published} events");
+    let store = store::Store::connect(&b.store, 2).await.unwrap();
+    let operations = store.operations(None, 100).await.unwrap();
+    assert_eq!(operations.len(), 12);
+    for o in operations {
+        let result: Json = serde_json::from_str(o.result.as_deref().unwrap()).unwrap();
+        assert!(result["switch_ms"].as_f64().unwrap() < MAX_SWITCH_MS, "{} took {result}", o.operation);
+    }
+    caught_up(b, &View::ALL).await;
+    let (engine, log) = (b.engine().await, b.open_log().await);
+    for view in View::ALL {
+        fold::assert_equals_log(view, &engine, log.as_ref()).await;
+        // And so does the generation beside it.
+        assert_eq!(b.run(&["rollback", &arg(view)]).code, 0);
+        caught_up(b, &[view]).await;
+        fold::assert_equals_log(view, &engine, log.as_ref()).await;
+        assert_eq!(b.run(&["drop", &arg(view), "1"]).code, 0);
+    }
+    for server in servers {
+        assert!(!server.logged().contains("ERROR"), "{}", server.logged());
+    }
+    println!("{reads} rounds of reads and {published} events while three views were rebuilt and switched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_notices_a_rebuild_embedded() {
+    nobody_notices(&Backends::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_notices_a_rebuild_on_the_services() {
+    let Some(b) = Backends::services("rebuild").await else { return };
+    nobody_notices(&b).await;
+}
+
+/// What is not as the log says is found, shown without patient data, and not switched to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_keeps_readers_where_they_are() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("different").await) {
+        let sample = b.sample(20, 6);
+        assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        let engine = b.engine().await;
+        let sql = "UPDATE mot_touchpoints_g1 SET score = 1 WHERE touchpoint_id = \
+                   (SELECT min(touchpoint_id) FROM mot_touchpoints_g1)";
+        assert_eq!(engine.execute(sql, &[]).await.unwrap(), 1);
+        let out = b.run(&["rebuild", "mot"]);
+        assert_eq!(out.code, 3, "{} {}", out.stdout, out.stderr);
+        assert!(out.stdout.contains("1 rows differ") && out.stdout.contains("differs score"), "{}", out.stdout);
+        assert!(!out.stdout.contains("p-"), "a patient in {}", out.stdout);
+        let list = b.run(&["generations", "mot", "--json"]).stdout;
+        let active = |list: &str| -> Vec<i64> {
+            let lines = list.lines().map(|l| serde_json::from_str::<Json>(l).unwrap());
+            lines.filter(|g| g["active"] == true).map(|g| g["generation"].as_i64().unwrap()).collect()
+        };
+        assert_eq!(active(&list), [1]);
+        assert_eq!(b.run(&["switch", "mot", "2"]).code, 0);
+        assert_eq!(active(&b.run(&["generations", "mot", "--json"]).stdout), [2]);
+        assert_eq!(b.run(&["drop", "mot", "2"]).code, 1, "readers see it");
+        assert_eq!(b.run(&["rebuild", "timeline", "--standard", sample.to_str().unwrap()]).code, 1);
+        let plan = last(&b.run(&["rebuild", "follow-ups", "--plan", "--json"]).stdout);
+        assert!(plan["events"].as_u64().unwrap() > 500 && plan["expected_seconds"].as_f64().unwrap() > 0.0, "{plan}");
+        assert_eq!((plan["generation"].as_i64(), plan["readers_see"].as_i64()), (Some(2), Some(1)), "{plan}");
+        assert_eq!(b.run(&["generations", "follow-ups"]).stdout.lines().count(), 2, "a plan changes nothing");
+        drop(servers);
+    }
+}
+
+/// Killed wherever it is, again and again: the same generation in the end, with the rows of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_rebuild_goes_on() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (kills, seed): (u64, u64) = (number("ROUNDS", 4).clamp(4, 20), number("SEED", 1));
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("killed").await) {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let sample = b.sample(150, 7);
+        assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        let log = b.open_log().await;
+        let events: u64 = log.bounds().await.unwrap().iter().map(|p| p.1).sum();
+        // So slow that it lasts for all the kills, were it not for the slices that each of them leaves.
+        let throttle = (events / kills).to_string();
+        for _ in 0..kills {
+            let mut child = Command::new(BINARY)
+                .args(["--log", &b.log, "--store", &b.store, "rebuild", "follow-ups", "--slice-events", "100"])
+                .args(["--no-switch", "--throttle", &throttle])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(random.random_range(30..900))).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let begun = Instant::now();
+        let out = b.run(&["rebuild", "follow-ups", "--json"]);
+        assert_eq!(out.code, 0, "{} {}", out.stdout, out.stderr);
+        let done = last(&out.stdout);
+        println!("{kills} kills, then {done} in {:?}", begun.elapsed());
+        let infos = b.run(&["generations", "follow-ups", "--json"]).stdout;
+        assert!(done["resumed"].as_u64().unwrap() > 0, "nothing was left of {kills} killed rebuilds: {done}");
+        let building = infos.lines().filter(|l| l.contains("\"building\"")).count();
+        assert_eq!(building, 0, "{infos}");
+        fold::assert_equals_log(View::FollowUps, &b.engine().await, log.as_ref()).await;
+        drop(servers);
+    }
+}

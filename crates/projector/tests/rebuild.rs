@@ -1,0 +1,336 @@
+//! Rebuilding beside the live generation, on every store there is.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+#[path = "../../store/tests/common/mod.rs"]
+mod databases;
+
+use common::{MemoryLog, Shared, event, some};
+use domain::Event;
+use domain::table::Value;
+use domain::views::follow_ups::FollowUps;
+use domain::views::mot::{Mot, Standards};
+use domain::views::timeline::Timeline;
+use eventlog::{Log, Position};
+use journeylog_projector::rebuild::{self, Progress};
+use journeylog_projector::{Built, Folded, Options, Projection, ProjectorError, Rejected, Rows, follow};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Engine, Generation, State, Store, StoreError, Tx, ViewSpec};
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn options() -> Options {
+    Options { batch: 40, in_flight: 200, workers: 2, ..Options::default() }
+}
+
+fn fast(live: Option<i64>) -> rebuild::Options {
+    rebuild::Options { workers: 2, throttle: None, patience: PATIENCE, then: State::Following, live }
+}
+
+/// A log with all that can happen to it: events sent again, other contents under used ids, poison, strangers' keys.
+fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {
+    for n in range {
+        log.publish(&some(n, 23));
+        if n % 5 == 0 {
+            log.publish(&some(n / 2, 23));
+        }
+        if n % 50 == 7 {
+            let other = r#""complaint_id":"c","severity":"low""#;
+            log.publish(&event("ComplaintFiled", n % 23, n / 3, other));
+        }
+        match n {
+            120 => drop(log.put(b"p-5", b"\x07nonsense".to_vec())),
+            130 => drop(log.put(b"", b"\x07".to_vec())),
+            140 => {
+                let mut stranger = Vec::new();
+                codec::encode(&event("PatientCheckedIn", 2, 9_000, ""), &mut stranger);
+                log.put(b"p-3", stranger);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The live projector of a view.
+struct Live(tokio::task::JoinHandle<Result<(), ProjectorError>>, CancellationToken);
+
+impl Live {
+    fn start<P: Projection + Clone>(view: P, log: &Arc<dyn Log>, store: &Store) -> Self {
+        let cancel = CancellationToken::new();
+        let spec = view.spec();
+        let make = move |_: &store::GenerationInfo| Ok(view.clone());
+        Self(tokio::spawn(follow(spec, make, log.clone(), store.clone(), options(), cancel.clone())), cancel)
+    }
+    async fn stop(self) {
+        self.1.cancel();
+        self.0.await.unwrap().unwrap();
+    }
+}
+
+async fn seen(store: &Store, view: &str, generation: i64, log: &MemoryLog) {
+    for _ in 0..1_000 {
+        let at = store.checkpoints(view, generation).await.unwrap();
+        if at.iter().map(|c| c.next_offset).eq(log.ends()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("generation {generation} of {view} did not come to the end of the log");
+}
+
+/// All rows of a generation, its dead letters and parked keys.
+async fn dump(store: &Store, g: &Generation) -> Vec<Vec<store::Row>> {
+    let mut all = Vec::new();
+    for t in g.targets() {
+        let columns: Vec<_> = t.columns.iter().map(|c| format!("\"{}\"", c.0)).collect();
+        let sql = format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), t.table, columns[..t.key].join(", "));
+        all.push(store.engine().query(&sql, &[]).await.unwrap());
+    }
+    for sql in [
+        "SELECT partition, log_offset, reason_code, reason, parked_behind, event_type, record_key, headers, appended_ms \
+         FROM dead_letters WHERE view = $1 AND generation = $2 ORDER BY partition, log_offset",
+        "SELECT partition, record_key FROM parked WHERE view = $1 AND generation = $2 ORDER BY partition, record_key",
+        "SELECT partition, next_offset, parked, last_hash, appended_ms FROM checkpoints \
+         WHERE view = $1 AND generation = $2 ORDER BY partition",
+    ] {
+        all.push(store.engine().query(sql, &[g.view.into(), g.number.into()]).await.unwrap());
+    }
+    all
+}
+
+async fn begin<P: Projection>(view: &P, log: &Arc<dyn Log>, store: &Store, slice: u64) -> Generation {
+    let bounds = rebuild::bounds(log.as_ref()).await.unwrap();
+    store.begin_rebuild(view.spec(), "{}", &bounds, slice).await.unwrap()
+}
+
+/// Rebuilt while the live projector and publishers go on, switched to, and back.
+async fn beside<P: Projection + Clone>(view: P, db: &databases::Database) {
+    let store = Store::connect(&db.url, 12).await.unwrap();
+    let memory = MemoryLog::new(4);
+    let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+    let name = view.spec().name;
+    publish(&memory, 0..500);
+    let live = Live::start(view.clone(), &log, &store);
+    seen(&store, name, 1, &memory).await;
+    let first = store.generation(view.spec(), 1).await.unwrap();
+    let second = begin(&view, &log, &store, 37).await;
+    assert!(store.slices(&second).await.unwrap().len() > 12);
+    let publisher = tokio::spawn({
+        let memory = memory.clone();
+        async move {
+            for n in 500..900 {
+                publish(&memory, n..n + 1);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    });
+    let (view, progress, never) = (Arc::new(view), Arc::new(Progress::default()), CancellationToken::new());
+    assert!(rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap());
+    assert_eq!(progress.events().0, progress.events().1);
+    assert!(rebuild::catch_up(&view, &second, 1, &log, &store, &options(), &progress, &never).await.unwrap());
+    for _ in 0..5 {
+        let found = rebuild::compare(&first, &second, &log, &store, &progress).await.unwrap();
+        assert_eq!(found.differences(), 0, "{found:?}");
+        assert!(found.tables.iter().any(|t| t.rows[0] > 0 && t.rows[1] > 0));
+    }
+    let there = rebuild::switch(&*view, &second, &log, &store, PATIENCE, &never).await.unwrap();
+    assert_eq!(there.from, Some(1));
+    let info = store.generations(Some(name)).await.unwrap();
+    assert_eq!(info.iter().map(|g| g.active).collect::<Vec<_>>(), [false, true]);
+    publisher.await.unwrap();
+    seen(&store, name, 1, &memory).await;
+    seen(&store, name, 2, &memory).await;
+    let back = rebuild::switch(&*view, &first, &log, &store, PATIENCE, &never).await.unwrap();
+    assert_eq!((back.from, back.closed), (Some(2), 0));
+    live.stop().await;
+    let (a, b) = (dump(&store, &first).await, dump(&store, &second).await);
+    assert!(!a[view.spec().tables.len() + usize::from(view.spec().state)].is_empty(), "there are dead letters");
+    assert!(a == b, "{name} differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_equals_the_live_generation() {
+    for db in databases::all().await {
+        beside(Rows("timeline", Timeline), &db).await;
+        beside(Folded("mot", Mot::new(Standards::shipped())), &db).await;
+        beside(Folded("follow_ups", FollowUps), &db).await;
+    }
+}
+
+/// Stopped at any moment, as often as one likes, by two processes at once: the same rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rebuild_goes_on_where_it_was() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let memory = MemoryLog::new(4);
+        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+        publish(&memory, 0..700);
+        let view = Arc::new(Folded("follow_ups", FollowUps));
+        let live = Live::start(view.clone(), &log, &store);
+        seen(&store, "follow_ups", 1, &memory).await;
+        live.stop().await;
+        let second = begin(&*view, &log, &store, 10).await;
+        let (mut stops, mut resumed) = (0, 0);
+        let building = || async {
+            store
+                .generations(Some("follow_ups"))
+                .await
+                .unwrap()
+                .iter()
+                .any(|g| g.number == 2 && g.state == State::Building)
+        };
+        while building().await {
+            let found = store.unfinished_rebuild(view.spec(), "{}").await.unwrap().expect("it is found again");
+            assert_eq!(found.number, 2);
+            // Connections of its own, as a process has: one that a COPY was torn out of is of no use to anybody.
+            let url = db.url.clone();
+            let start = || {
+                let (view, second, log, url) = (view.clone(), second.clone(), log.clone(), url.clone());
+                // A throttle, so that there is a middle in which to be stopped.
+                let throttle = std::num::NonZeroU32::new(if stops < 24 { 400 } else { 1_000_000 });
+                let (cancel, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
+                let (c, p) = (cancel.clone(), progress.clone());
+                let options = rebuild::Options { throttle, ..fast(Some(1)) };
+                let task = tokio::spawn(async move {
+                    let store = Store::connect(&url, 8).await?;
+                    rebuild::rebuild(&view, &second, &log, &store, &options, &p, &c).await
+                });
+                (task, cancel, progress)
+            };
+            let (a, stop, progress) = start();
+            let (b, ..) = start();
+            tokio::time::sleep(Duration::from_millis(if stops < 24 { 40 + stops * 29 % 120 } else { 3_000 })).await;
+            resumed += u64::from(progress.resumed() > 0);
+            if stops % 3 == 0 {
+                stop.cancel();
+                let _ = a.await.unwrap();
+            } else {
+                a.abort();
+                let _ = a.await;
+            }
+            b.abort();
+            let _ = b.await;
+            stops += 1;
+        }
+        assert!(stops >= 20 && resumed > 5, "{stops} stops, {resumed} resumed");
+        let first = store.generation(view.spec(), 1).await.unwrap();
+        assert!(dump(&store, &first).await == dump(&store, &second).await);
+    }
+}
+
+/// A fold with a fault, as a version of the program might have one.
+#[derive(Clone)]
+struct Faulty<P>(P, fn(&mut Built));
+
+impl<P: Projection> Projection for Faulty<P> {
+    type Item = P::Item;
+    fn spec(&self) -> ViewSpec {
+        self.0.spec()
+    }
+    fn item(&self, event: Event, position: Position) -> Option<P::Item> {
+        self.0.item(event, position)
+    }
+    fn build(&self, items: &[&P::Item]) -> Built {
+        let mut built = self.0.build(items);
+        (self.1)(&mut built);
+        built
+    }
+    async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
+        self.0.write(tx, g, items).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let memory = MemoryLog::new(1);
+        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+        publish(&memory, 0..300);
+        let sound = Folded("mot", Mot::new(Standards::shipped()));
+        let live = Live::start(sound.clone(), &log, &store);
+        seen(&store, "mot", 1, &memory).await;
+        live.stop().await;
+        let first = store.generation(sound.spec(), 1).await.unwrap();
+        let faults: [(fn(&mut Built), [i64; 3], &[&str]); 4] = [
+            (|b| drop(b.tables[0].pop()), [1, 0, 0], &[]),
+            (|b| b.tables[0][0][5] = "elsewhere".into(), [0, 0, 1], &["site"]),
+            (|b| b.tables[0][0][9] = Value::Null, [0, 0, 1], &["score"]),
+            (|b| b.tables[0][0][1] = "t-of-nobody".into(), [1, 1, 0], &[]),
+        ];
+        for (fault, wanted, columns) in faults {
+            let faulty = Arc::new(Faulty(sound.clone(), fault));
+            let generation = begin(&*faulty, &log, &store, 1_000_000).await;
+            let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+            rebuild::rebuild(&faulty, &generation, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
+            let found = rebuild::compare(&first, &generation, &log, &store, &progress).await.unwrap();
+            let t = &found.tables[0];
+            assert_eq!([t.only_first, t.only_second, t.differing], wanted, "{found:?}");
+            assert_eq!(found.differences(), wanted.iter().sum::<i64>());
+            assert_eq!(t.samples.len() as i64, found.differences());
+            assert!(t.samples[0].columns == columns || columns.is_empty(), "{:?}", t.samples);
+            assert!(!format!("{:?}", t.samples).contains("p-"), "no patient in it");
+        }
+    }
+}
+
+/// A record that an operator discarded stays discarded, and those behind it are folded.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_discarded_stays_discarded() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let memory = MemoryLog::new(2);
+        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+        memory.put(b"p-1", b"\x07nonsense".to_vec());
+        memory.publish(&event("PatientCheckedIn", 1, 1, ""));
+        let view = Arc::new(Rows("timeline", Timeline));
+        let live = Live::start(view.clone(), &log, &store);
+        seen(&store, "timeline", 1, &memory).await;
+        live.stop().await;
+        let sql = "UPDATE dead_letters SET discarded_ms = 5, discard_reason = 'a test' WHERE parked_behind = 0";
+        assert_eq!(store.engine().execute(sql, &[]).await.unwrap(), 1);
+        let second = begin(&*view, &log, &store, 10).await;
+        let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+        rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
+        let rows = store.engine().query("SELECT count(*) FROM timeline_entries_g2", &[]).await.unwrap();
+        assert_eq!(rows[0].int(0), 1);
+        let sql = "SELECT discarded_ms, discard_reason FROM dead_letters WHERE generation = 2";
+        let letters = store.engine().query(sql, &[]).await.unwrap();
+        assert_eq!(letters.iter().map(|r| (r.int(0), r.text(1))).collect::<Vec<_>>(), [(5, "a test")]);
+        assert_eq!(store.checkpoints("timeline", 2).await.unwrap().iter().map(|c| c.parked).sum::<u64>(), 0);
+    }
+}
+
+/// A generation that nobody follows is brought up by the rebuild itself; one that can't be reached is not switched to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_nobody_follows_catches_up() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let memory = MemoryLog::new(2);
+        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+        publish(&memory, 0..50);
+        let view = Arc::new(Rows("timeline", Timeline));
+        let second_bounds = rebuild::bounds(log.as_ref()).await.unwrap();
+        publish(&memory, 50..6_000);
+        let live = Live::start(view.clone(), &log, &store);
+        seen(&store, "timeline", 1, &memory).await;
+        live.stop().await;
+        let second = store.begin_rebuild(view.spec(), "{}", &second_bounds, 1_000).await.unwrap();
+        let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+        let switch = |wait| {
+            let (view, second, log, store, never) = (&view, &second, &log, &store, &never);
+            async move { rebuild::switch(&**view, second, log, store, wait, never).await }
+        };
+        assert!(switch(Duration::ZERO).await.unwrap_err().to_string().contains("store"), "it is being built");
+        rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
+        assert!(matches!(switch(Duration::ZERO).await, Err(ProjectorError::Behind { .. })));
+        assert!(rebuild::catch_up(&view, &second, 1, &log, &store, &options(), &progress, &never).await.unwrap());
+        let switched = switch(PATIENCE).await.unwrap();
+        assert!(switched.closed <= 2_000);
+        let [a, b] = [1, 2].map(|g| store.checkpoints("timeline", g));
+        let (a, b) = (a.await.unwrap(), b.await.unwrap());
+        assert!(a.iter().zip(&b).all(|(a, b)| b.next_offset >= a.next_offset), "readers would go back in time");
+    }
+}
