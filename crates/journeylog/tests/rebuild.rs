@@ -34,6 +34,10 @@ fn patient(n: usize) -> String {
     format!("p-{:016x}", 0xee00 + n)
 }
 
+fn ward(n: usize) -> String {
+    format!("ward-{n}")
+}
+
 /// Publishes at a steady rate until told to stop; keeps the last position of each patient.
 async fn publish(http: reqwest::Client, url: String, last: Arc<[AtomicU64]>, stop: Arc<AtomicBool>) -> u64 {
     let mut n = 0;
@@ -43,14 +47,14 @@ async fn publish(http: reqwest::Client, url: String, last: Arc<[AtomicU64]>, sto
         let kind = ["ConsultEnded", "ComplaintFiled"][(n / WATCHED as u64 % 2) as usize];
         let fields = match kind {
             "ConsultEnded" => json!({"encounter_id": format!("E-{n}"), "appointment_id": format!("A-{p}")}),
-            _ => json!({"complaint_id": format!("C-{n}"), "severity": "severe", "appointment_id": format!("A-{p}")}),
+            _ => json!({"complaint_id": format!("C-{n}"), "severity": "severe"}),
         };
         let mut e = event(kind, &patient(p), &at, fields);
-        e["header"]["department"] = json!(patient(p));
+        e["header"]["department"] = json!(ward(p));
         let body = e.to_string();
         let answer = http.post(&url).header("content-type", "application/json").body(body).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 201);
-        let answer: Json = answer.json().await.unwrap();
+        let (status, answer) = (answer.status().as_u16(), answer.json::<Json>().await.unwrap());
+        assert_eq!(status, 201, "{answer}");
         let (partition, offset) = answer["position"].as_str().unwrap().split_once(':').unwrap();
         let (partition, offset): (u64, u64) = (partition.parse().unwrap(), offset.parse().unwrap());
         last[p].store(partition << 48 | offset, Ordering::Release);
@@ -77,7 +81,7 @@ async fn read(
         let id = patient(p);
         let paths = [
             format!("/v1/patients/{id}/timeline?limit=1&{after}"),
-            format!("/v1/follow-ups?department={id}&limit=200&{after}"),
+            format!("/v1/follow-ups?department={}&limit=200&{after}", ward(p)),
             format!("/v1/journeys/{}/mot?{after}", journeys[p]),
         ];
         for (i, path) in paths.iter().enumerate() {
@@ -255,7 +259,7 @@ async fn a_killed_rebuild_goes_on() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            tokio::time::sleep(Duration::from_millis(random.random_range(30..900))).await;
+            tokio::time::sleep(Duration::from_millis(random.random_range(200..2_000))).await;
             child.kill().unwrap();
             child.wait().unwrap();
         }
