@@ -48,6 +48,19 @@ pub struct Options {
     pub live: Option<i64>,
 }
 
+/// Where it happens, and who watches.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The log.
+    pub log: &'a Arc<dyn Log>,
+    /// The store.
+    pub store: &'a Store,
+    /// Told how far it is.
+    pub progress: &'a Arc<Progress>,
+    /// Ends it early.
+    pub cancel: &'a CancellationToken,
+}
+
 /// What [`rebuild`]'s tasks share.
 struct Shared<P> {
     view: Arc<P>,
@@ -84,12 +97,10 @@ pub async fn bounds(log: &dyn Log) -> Result<Vec<(u64, u64)>, ProjectorError> {
 pub async fn rebuild<P: Projection>(
     view: &Arc<P>,
     generation: &Generation,
-    log: &Arc<dyn Log>,
-    store: &Store,
+    place: &Place<'_>,
     options: &Options,
-    progress: &Arc<Progress>,
-    cancel: &CancellationToken,
 ) -> Result<bool, ProjectorError> {
+    let &Place { log, store, progress, cancel } = place;
     let slices = store.slices(generation).await?;
     progress.begin(&slices);
     has(log.as_ref(), &slices).await?;

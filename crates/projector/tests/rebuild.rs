@@ -12,7 +12,7 @@ use domain::views::follow_ups::FollowUps;
 use domain::views::mot::{Mot, Standards};
 use domain::views::timeline::Timeline;
 use eventlog::{Log, Position};
-use journeylog_projector::rebuild::{self, Progress};
+use journeylog_projector::rebuild::{self, Place, Progress};
 use journeylog_projector::{Built, Folded, Options, Projection, ProjectorError, Rejected, Rows, follow};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
     Options { batch: 40, in_flight: 200, workers: 2, ..Options::default() }
+}
+
+fn place<'a>(
+    log: &'a Arc<dyn Log>,
+    store: &'a Store,
+    progress: &'a Arc<Progress>,
+    cancel: &'a CancellationToken,
+) -> Place<'a> {
+    Place { log, store, progress, cancel }
 }
 
 fn fast(live: Option<i64>) -> rebuild::Options {
@@ -127,22 +136,22 @@ async fn beside<P: Projection + Clone>(view: P, db: &databases::Database) {
         }
     });
     let (view, progress, never) = (Arc::new(view), Arc::new(Progress::default()), CancellationToken::new());
-    assert!(rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap());
+    assert!(rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap());
     assert_eq!(progress.events().0, progress.events().1);
-    assert!(rebuild::catch_up(&view, &second, 1, &log, &store, &options(), &progress, &never).await.unwrap());
+    assert!(rebuild::catch_up(&view, &second, 1, &place(&log, &store, &progress, &never), &options()).await.unwrap());
     for _ in 0..5 {
-        let found = rebuild::compare(&first, &second, &log, &store, &progress).await.unwrap();
+        let found = rebuild::compare(&first, &second, &place(&log, &store, &progress, &never)).await.unwrap();
         assert_eq!(found.differences(), 0, "{found:?}");
         assert!(found.tables.iter().any(|t| t.rows[0] > 0 && t.rows[1] > 0));
     }
-    let there = rebuild::switch(&*view, &second, &log, &store, PATIENCE, &never).await.unwrap();
+    let there = rebuild::switch(&*view, &second, &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
     assert_eq!(there.from, Some(1));
     let info = store.generations(Some(name)).await.unwrap();
     assert_eq!(info.iter().map(|g| g.active).collect::<Vec<_>>(), [false, true]);
     publisher.await.unwrap();
     seen(&store, name, 1, &memory).await;
     seen(&store, name, 2, &memory).await;
-    let back = rebuild::switch(&*view, &first, &log, &store, PATIENCE, &never).await.unwrap();
+    let back = rebuild::switch(&*view, &first, &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
     assert_eq!((back.from, back.closed), (Some(2), 0));
     live.stop().await;
     let (a, b) = (dump(&store, &first).await, dump(&store, &second).await);
@@ -195,7 +204,7 @@ async fn an_interrupted_rebuild_goes_on_where_it_was() {
                 let options = rebuild::Options { throttle, ..fast(Some(1)) };
                 let task = tokio::spawn(async move {
                     let store = Store::connect(&url, 8).await?;
-                    rebuild::rebuild(&view, &second, &log, &store, &options, &p, &c).await
+                    rebuild::rebuild(&view, &second, &place(&log, &store, &p, &c), &options).await
                 });
                 (task, cancel, progress)
             };
@@ -264,8 +273,10 @@ async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
             let faulty = Arc::new(Faulty(sound.clone(), fault));
             let generation = begin(&*faulty, &log, &store, 1_000_000).await;
             let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
-            rebuild::rebuild(&faulty, &generation, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
-            let found = rebuild::compare(&first, &generation, &log, &store, &progress).await.unwrap();
+            rebuild::rebuild(&faulty, &generation, &place(&log, &store, &progress, &never), &fast(Some(1)))
+                .await
+                .unwrap();
+            let found = rebuild::compare(&first, &generation, &place(&log, &store, &progress, &never)).await.unwrap();
             let t = &found.tables[0];
             assert_eq!([t.only_first, t.only_second, t.differing], wanted, "{found:?}");
             assert_eq!(found.differences(), wanted.iter().sum::<i64>());
@@ -293,7 +304,7 @@ async fn what_was_discarded_stays_discarded() {
         assert_eq!(store.engine().execute(sql, &[]).await.unwrap(), 1);
         let second = begin(&*view, &log, &store, 10).await;
         let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
-        rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
+        rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap();
         let rows = store.engine().query("SELECT count(*) FROM timeline_entries_g2", &[]).await.unwrap();
         assert_eq!(rows[0].int(0), 1);
         let sql = "SELECT discarded_ms, discard_reason FROM dead_letters WHERE generation = 2";
@@ -320,13 +331,15 @@ async fn a_generation_that_nobody_follows_catches_up() {
         let second = store.begin_rebuild(view.spec(), "{}", &second_bounds, 1_000).await.unwrap();
         let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
         let switch = |wait| {
-            let (view, second, log, store, never) = (&view, &second, &log, &store, &never);
-            async move { rebuild::switch(&**view, second, log, store, wait, never).await }
+            let (view, second, at) = (&view, &second, place(&log, &store, &progress, &never));
+            async move { rebuild::switch(&**view, second, &at, wait).await }
         };
         assert!(switch(Duration::ZERO).await.unwrap_err().to_string().contains("store"), "it is being built");
-        rebuild::rebuild(&view, &second, &log, &store, &fast(Some(1)), &progress, &never).await.unwrap();
+        rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap();
         assert!(matches!(switch(Duration::ZERO).await, Err(ProjectorError::Behind { .. })));
-        assert!(rebuild::catch_up(&view, &second, 1, &log, &store, &options(), &progress, &never).await.unwrap());
+        assert!(
+            rebuild::catch_up(&view, &second, 1, &place(&log, &store, &progress, &never), &options()).await.unwrap()
+        );
         let switched = switch(PATIENCE).await.unwrap();
         assert!(switched.closed <= 2_000);
         let [a, b] = [1, 2].map(|g| store.checkpoints("timeline", g));

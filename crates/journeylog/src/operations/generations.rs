@@ -7,8 +7,10 @@ use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
 use anyhow::Context as _;
 use domain::views::View;
+use projector::rebuild::{self, Place};
 use serde_json::json;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{GenerationInfo, State, Store, StoreError};
 
@@ -53,7 +55,8 @@ async fn point(
         let cancel = interrupted();
         let done = with_view!(view, mot(settings)?, |make| {
             let projection = projection(make, info)?;
-            projector::rebuild::switch(&projection, &generation, &log, store, SWITCH_PATIENCE, &cancel).await
+            let place = Place { log: &log, store, progress: &Arc::default(), cancel: &cancel };
+            rebuild::switch(&projection, &generation, &place, SWITCH_PATIENCE).await
         })?;
         let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
         let view = view.as_str();
@@ -101,10 +104,8 @@ pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow
     let time = |ms: i64| domain::Micros(ms.saturating_mul(1000)).to_string();
     let all = store.generations(view.map(View::as_str)).await?;
     if !json {
-        println!(
-            "{:12} {:>10} {:10} {:8} {:>12} {:24} {}",
-            "view", "generation", "state", "readers", "events", "begun", "made by"
-        );
+        let [a, b, c, d, e, f] = ["view", "generation", "state", "readers", "events", "begun"];
+        println!("{a:12} {b:>10} {c:10} {d:8} {e:>12} {f:24} made by");
     }
     for g in all {
         let at = store.checkpoints(&g.view, g.number).await?;

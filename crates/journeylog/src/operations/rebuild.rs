@@ -11,7 +11,7 @@ use domain::views::mot::Standards;
 use domain::views::{MadeBy, View};
 use eventlog::Log;
 use meter::Meter;
-use projector::rebuild::{self, Progress};
+use projector::rebuild::{self, Place, Progress};
 use projector::{Options, Projection};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
@@ -140,13 +140,13 @@ impl Job<'_> {
             then: State::Following,
             live: self.active.as_ref().map(|g| g.number),
         };
-        let (log, store) = (&self.log, &self.store);
-        let filled = rebuild::rebuild(projection, &generation, log, store, &options, &progress, &cancel).await?;
+        let place = Place { log: &self.log, store: &self.store, progress: &progress, cancel: &cancel };
+        let filled = rebuild::rebuild(projection, &generation, &place, &options).await?;
         if !filled {
             bail!("interrupted; the same command goes on with generation {number} where it was");
         }
         let filled = begun.elapsed();
-        let difference = self.beside(projection, &generation, &progress, &cancel).await?;
+        let difference = self.beside(projection, &generation, &place).await?;
         meter.end().await;
         let differs = difference.as_ref().is_none_or(|c| c.differences() > 0);
         let expected = self.arguments.accept_differences || !self.arguments.standard.is_empty();
@@ -159,7 +159,7 @@ impl Job<'_> {
             code = ExitCode::from(DIFFERENT);
         }
         if !self.arguments.no_switch && (!differs || expected) {
-            let done = rebuild::switch(&**projection, &generation, log, store, SWITCH_PATIENCE, &cancel).await?;
+            let done = rebuild::switch(&**projection, &generation, &place, SWITCH_PATIENCE).await?;
             let ms = done.took.as_secs_f64() * 1e3;
             self.say(format!("readers see generation {number}; the switch took {ms:.0} ms"));
             result["switched"] = json!(true);
@@ -198,28 +198,24 @@ impl Job<'_> {
         &self,
         projection: &Arc<P>,
         generation: &Generation,
-        progress: &Progress,
-        cancel: &CancellationToken,
+        place: &Place<'_>,
     ) -> anyhow::Result<Option<Comparison>> {
         let Some(active) = &self.active else { return Ok(None) };
-        let (log, store) = (&self.log, &self.store);
         let options = Options {
             group: format!("journeylog-{}", self.view.as_str()),
             workers: self.settings.projector.workers,
             batch: self.settings.projector.batch_records,
             ..Options::default()
         };
-        let caught_up =
-            rebuild::catch_up(projection, generation, active.number, log, store, &options, progress, cancel);
-        if !caught_up.await? {
+        if !rebuild::catch_up(projection, generation, active.number, place, &options).await? {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
             bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
         }
         if !active.fits(spec(self.view)) {
             return Ok(None);
         }
-        let live = store.generation(spec(self.view), active.number).await?;
-        Ok(Some(rebuild::compare(&live, generation, log, store, progress).await?))
+        let live = self.store.generation(spec(self.view), active.number).await?;
+        Ok(Some(rebuild::compare(&live, generation, place).await?))
     }
 
     fn say(&self, line: impl std::fmt::Display) {

@@ -1,6 +1,6 @@
 //! A filled generation beside the live one: it catches up, is compared, and readers are switched to it.
 
-use super::{Phase, Progress, patiently};
+use super::{Phase, Place, patiently};
 use crate::prepare::{Prepared, outcome};
 use crate::retry::Retry;
 use crate::writer::{rejection, sort};
@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Advance, Checkpoint, Comparison, Durability, Generation, State, Store, StoreError, Tx};
-use tokio_util::sync::CancellationToken;
 
 /// Events that the switch itself folds, at most: readers' writes wait for it.
 const MAX_GAP: u64 = 2_000;
@@ -53,12 +52,10 @@ pub async fn catch_up<P: Projection>(
     view: &Arc<P>,
     generation: &Generation,
     live: i64,
-    log: &Arc<dyn Log>,
-    store: &Store,
+    place: &Place<'_>,
     options: &Options,
-    progress: &Progress,
-    cancel: &CancellationToken,
 ) -> Result<bool, ProjectorError> {
+    let &Place { log, store, progress, cancel } = place;
     progress.enter(Phase::CatchingUp);
     let stop = cancel.child_token();
     let mut own = None;
@@ -102,13 +99,8 @@ pub async fn catch_up<P: Projection>(
 ///
 /// # Errors
 /// Those of the log and the database.
-pub async fn compare(
-    first: &Generation,
-    second: &Generation,
-    log: &Arc<dyn Log>,
-    store: &Store,
-    progress: &Progress,
-) -> Result<Comparison, ProjectorError> {
+pub async fn compare(first: &Generation, second: &Generation, place: &Place<'_>) -> Result<Comparison, ProjectorError> {
+    let &Place { log, store, progress, .. } = place;
     progress.enter(Phase::Comparing);
     let snapshot = store.snapshot(first.view, [first.number, second.number]).await?;
     let [a, b] = &snapshot.checkpoints;
@@ -131,11 +123,10 @@ pub async fn compare(
 pub async fn switch<P: Projection>(
     view: &P,
     generation: &Generation,
-    log: &Arc<dyn Log>,
-    store: &Store,
+    place: &Place<'_>,
     patience: Duration,
-    cancel: &CancellationToken,
 ) -> Result<Switched, ProjectorError> {
+    let &Place { log, store, cancel, .. } = place;
     let mut retry = Retry::new(patience);
     loop {
         let e = match attempt(view, generation, log.as_ref(), store).await {
