@@ -231,7 +231,9 @@ async fn an_interrupted_rebuild_goes_on_where_it_was() {
 
 /// A fold with a fault, as a version of the program might have one.
 #[derive(Clone)]
-struct Faulty<P>(P, fn(&mut Built));
+struct Faulty<P>(P, Fault);
+
+type Fault = fn(&mut Built);
 
 impl<P: Projection> Projection for Faulty<P> {
     type Item = P::Item;
@@ -263,7 +265,7 @@ async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
         seen(&store, "mot", 1, &memory).await;
         live.stop().await;
         let first = store.generation(sound.spec(), 1).await.unwrap();
-        let faults: [(fn(&mut Built), [i64; 3], &[&str]); 4] = [
+        let faults: [(Fault, [i64; 3], &[&str]); 4] = [
             (|b| drop(b.tables[0].pop()), [1, 0, 0], &[]),
             (|b| b.tables[0][0][5] = "elsewhere".into(), [0, 0, 1], &["site"]),
             (|b| b.tables[0][0][9] = Value::Null, [0, 0, 1], &["score"]),
