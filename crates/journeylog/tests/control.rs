@@ -5,6 +5,8 @@ mod support;
 
 use domain::views::View;
 use serde_json::{Value as Json, json};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Backends, PATIENCE, Server, caught_up, event, fold};
 
@@ -17,6 +19,31 @@ fn status(b: &Backends) -> Json {
 
 fn view<'j>(status: &'j Json, name: &str) -> &'j Json {
     status["views"].as_array().unwrap().iter().find(|v| v["view"] == name).unwrap()
+}
+
+/// One look after the other by the command line, which is stopped with the end of the reading.
+fn watch(b: &Backends) -> impl Iterator<Item = Json> {
+    let mut child = Command::new(support::BINARY)
+        .args(["--log", &b.log, "--store", &b.store, "status", "--watch", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reaped = Reaped(child);
+    lines.map(move |line| {
+        let _ = &reaped;
+        serde_json::from_str(&line.unwrap()).unwrap()
+    })
+}
+
+/// A process that ends with its owner.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 async fn check_in(server: &Server, patient: u32) {
@@ -59,8 +86,12 @@ async fn a_paused_view_rests_and_says_so_and_goes_on() {
         let table = b.run(&["status"]).stdout;
         assert!(table.lines().any(|l| l.starts_with("mot") && l.contains("active, paused")), "{table}");
         assert!(table.contains("mot is paused since 20"), "{table}");
+        let mut watching = watch(&b);
+        let lag = |status: &Json| view(status, "mot")["lag_events"].as_u64().unwrap();
+        assert_eq!(lag(&watching.next().unwrap()), 28);
         assert_eq!(b.run(&["resume", "mot"]).code, 0);
         caught_up(&b, &View::ALL).await;
+        assert!(watching.take(20).any(|status| lag(&status) == 0), "it goes on looking");
         let (engine, log) = (b.engine().await, b.open_log().await);
         fold::assert_equals_log(View::Mot, &engine, log.as_ref()).await;
     }

@@ -148,6 +148,38 @@ async fn another_projector_takes_over_at_once() {
     equal_the_log(&b).await;
 }
 
+/// A process that stops for longer than its session, as a sleeping virtual machine does, and wakes up with transactions of what
+/// is no longer its own: they are fenced, and it takes its share again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_asleep_does_no_harm() {
+    let Some(b) = Backends::services("asleep").await else { return };
+    let gateway = b.start(&["ingest"]).await;
+    let (sleeper, other) = (b.start(&PROJECT).await, b.start(&PROJECT).await);
+    let (task, stop) = publishing(&b, Gateway::new(Mutex::new(gateway.base.clone())));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let signal = |which: &str| {
+        let pid = sleeper.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([which, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop.cancel();
+    task.await.unwrap();
+    // The other one has everything once the session has run out.
+    caught_up(&b, &View::ALL).await;
+    signal("-CONT");
+    for p in 0..40 {
+        let e = event("PatientCheckedIn", &format!("p-{p:016x}"), "2026-03-09T01:40:00Z", json!({}));
+        assert_eq!(gateway.post("/v1/events", &e).await.0, 201);
+    }
+    equal_the_log(&b).await;
+    for server in [sleeper, other] {
+        terminated(server).await;
+    }
+    let letters = b.engine().await.query("SELECT count(*) FROM dead_letters", &[]).await.unwrap();
+    assert_eq!(letters[0].int(0), 0);
+}
+
 /// The database makes a transaction wait for longer than a drain may take: it is given up, whole, and the process ends in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_waits_does_not_hold_up_the_end() {
