@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod client;
+mod lanes;
 mod poll;
 mod producer;
 mod reader;

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The largest message for librdkafka: our records with room for their framing. Brokers take 1,048,588 by default.
 pub(super) const MESSAGE_MAX_BYTES: usize = crate::MAX_RECORD_BYTES + 40_000;
 
-/// Records waiting to be sent, at most.
-const SEND_QUEUE_RECORDS: &str = "200000";
-/// KiB waiting to be sent, at most.
-const SEND_QUEUE_KIB: &str = "65536";
-/// Milliseconds that a record waits for others to share its request.
-const LINGER_MS: &str = "1";
+/// Records waiting to be sent, at most; more than the producer's own room.
+const SEND_QUEUE_RECORDS: &str = "300000";
+/// KiB waiting to be sent, at most; more than the producer's own room.
+const SEND_QUEUE_KIB: &str = "131072";
+/// Milliseconds that librdkafka waits for the rest of a batch: it is just being handed over (see [`super::lanes`]), and its
+/// thread does not sleep for less than a millisecond.
+const LINGER_MS: &str = "0.05";
 /// Milliseconds until an append that nobody confirms is given up; longer than the restart of a broker.
 const SEND_TIMEOUT_MS: &str = "30000";
 
