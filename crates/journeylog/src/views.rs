@@ -3,22 +3,13 @@
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::mot::{Mot, Standards};
-use domain::views::{EventRows as _, MadeBy, PatientFold as _, View, follow_ups::FollowUps, timeline::Timeline};
+use domain::views::{MadeBy, View};
 use eventlog::Log;
 use projector::{Options, ProjectorError};
 use std::sync::Arc;
-use store::{GenerationInfo, Store, StoreError, ViewSpec};
+pub use store::views::spec;
+use store::{GenerationInfo, Store, StoreError};
 use tokio_util::sync::CancellationToken;
-
-/// What the store keeps of a view.
-pub const fn spec(view: View) -> ViewSpec {
-    let (tables, state) = match view {
-        View::Timeline => (Timeline::TABLES, false),
-        View::Mot => (Mot::TABLES, true),
-        View::FollowUps => (FollowUps::TABLES, true),
-    };
-    ViewSpec { name: view.as_str(), tables, state }
-}
 
 /// How a generation is made.
 pub fn made_by(generation: &GenerationInfo) -> Result<MadeBy, StoreError> {

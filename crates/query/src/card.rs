@@ -1,6 +1,7 @@
 //! `GET /v1/patients/{id}/card`: what staff should know before the patient comes.
 
 use crate::problem::{Id, Json, Query};
+use crate::reading::Reading;
 use crate::timeline::Loaded;
 use crate::{App, Problem};
 use axum::extract::State;
@@ -35,6 +36,9 @@ pub struct Asked {
     /// The card as it was then (RFC 3339): what was known and had happened by that time. Now, unless asked for.
     #[serde(default)]
     pub as_of: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
 }
 
 /// A card, and what it reflects.
@@ -58,8 +62,8 @@ pub struct PatientCard {
 pub async fn card(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let bad = || Problem::bad_field("as_of", "not an RFC 3339 time with offset");
     let as_of = asked.as_of.as_deref().map(|t| Micros::parse(t).ok_or_else(bad)).transpose()?;
-    let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
-    let all = Loaded::begin(&app, &id, "").await?.assemble(&app, &id, as_of).await?;
+    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let all = Loaded::begin(&app, &engine, &id, "").await?.assemble(&engine, &id, as_of).await?;
     let card = view::card(&all, as_of.unwrap_or_else(app.now));
     let body = PatientCard { card, position: position.to_string() };
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())

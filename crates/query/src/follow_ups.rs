@@ -4,6 +4,7 @@
 
 use crate::paging::{self, Cursor, Page};
 use crate::problem::{Id, Json, Query};
+use crate::reading::Reading;
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -81,6 +82,9 @@ pub struct Asked {
     /// Wait until the view has seen this position, as publishing returned it.
     #[serde(default)]
     pub after: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
 }
 
 /// What one item may be asked for.
@@ -91,6 +95,9 @@ pub struct AskedOne {
     /// Wait until the view has seen this position, as publishing returned it.
     #[serde(default)]
     pub after: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
 }
 
 impl Asked {
@@ -136,8 +143,8 @@ pub async fn list(
     }
     let now = from.as_ref().map_or_else(|| (app.now)().0, |k| k.0);
     let from = from.map(|Key(_, points, due_at, item_id)| Place { points, due_at, item_id });
-    app.wait_for(View::FollowUps, asked.after.as_deref()).await?;
-    let engine = app.engine();
+    let Reading { engine, .. } = app.read(View::FollowUps, asked.generation, asked.after.as_deref()).await?;
+    let engine = &engine;
     let mut rows = items::list(engine, &filter, now, from.as_ref(), limit + 1).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -164,10 +171,10 @@ pub async fn one(
     Id(id): Id,
     Query(asked): Query<AskedOne>,
 ) -> Result<Response, Problem> {
-    app.wait_for(View::FollowUps, asked.after.as_deref()).await?;
-    let item = unite::one(app.engine(), &id).await?;
+    let Reading { engine, .. } = app.read(View::FollowUps, asked.generation, asked.after.as_deref()).await?;
+    let item = unite::one(&engine, &id).await?;
     let now = (app.now)().0;
-    let held = leases::held(app.engine(), &[&item.row.item_id], now).await?;
+    let held = leases::held(&engine, &[&item.row.item_id], now).await?;
     let lease = held.get(&item.row.item_id).cloned();
     let body = Item::new(item, lease.as_ref(), model::At { now, quiet: hours(quiet) });
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())

@@ -17,6 +17,7 @@ pub mod follow_ups;
 pub mod mot;
 pub mod paging;
 pub mod problem;
+mod reading;
 pub mod status;
 pub mod timeline;
 

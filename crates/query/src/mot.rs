@@ -2,6 +2,7 @@
 
 use crate::paging::{self, Cursor, Page};
 use crate::problem::{Id, Json, Query};
+use crate::reading::Reading;
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::header;
@@ -14,6 +15,7 @@ use domain::{EventId, Micros};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use store::Engine;
 use store::views::{mot as rows, timeline};
 use utoipa::{IntoParams, ToSchema};
 
@@ -45,6 +47,9 @@ pub struct Asked {
     /// The score as it was known then (RFC 3339): what was recorded later is left out.
     #[serde(default)]
     pub as_of: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
     /// Only this patient's, where several patients have a journey of the same name.
     #[serde(default)]
     pub patient_id: Option<String>,
@@ -82,22 +87,23 @@ pub(crate) fn time(name: &str, value: Option<&str>) -> Result<Option<Micros>, Pr
         (status = 409, body = Problem), (status = 504, body = Problem)))]
 pub async fn journey(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let as_of = time("as_of", asked.as_of.as_deref())?;
-    let position = app.wait_for(View::Mot, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let mot = app.mot_of(asked.generation).await?;
     let id = id.parse::<EventId>().map_or(id, |e| e.to_string());
     let patient = match asked.patient_id {
         Some(p) => p,
-        None => holder(&app, &id, asked.after.as_deref()).await?,
+        None => holder(&app, &engine, &id, asked.after.as_deref()).await?,
     };
-    let who = timeline::identity(engine(&app), &patient).await?;
+    let who = timeline::identity(&engine, &patient).await?;
     let mut members: BTreeSet<String> = who.members.clone();
     members.insert(patient);
     let mut facts: Vec<Facts<Fact>> = Vec::new();
-    for state in rows::states(engine(&app), &members).await? {
+    for state in rows::states(&engine, &members).await? {
         let read = Facts::from_bytes(&state);
         facts.push(read.map_err(|e| store::StoreError::Data(format!("a state of the view mot: {e}")))?);
     }
     let all = facts.iter().flat_map(Facts::iter);
-    let journey = explain(app.mot.standards(), all, &id, as_of, (app.now)());
+    let journey = explain(mot.standards(), all, &id, as_of, (app.now)());
     let journey = journey.ok_or_else(|| Problem::not_found("journey"))?;
     let body = JourneyMot {
         patient_id: who.patient_id,
@@ -108,20 +114,16 @@ pub async fn journey(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Quer
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
 }
 
-const fn engine(app: &App) -> &store::Engine {
-    app.store.engine()
-}
-
 /// The one patient who has the journey. Scored journeys are known here; an event's id is looked up in the timeline.
-async fn holder(app: &App, id: &str, after: Option<&str>) -> Result<String, Problem> {
-    let mut patients = rows::holders(engine(app), id).await?;
+async fn holder(app: &App, engine: &Engine, id: &str, after: Option<&str>) -> Result<String, Problem> {
+    let mut patients = rows::holders(engine, id).await?;
     if patients.is_empty() {
         app.wait_for(View::Timeline, after).await?;
-        patients = timeline::holders(engine(app), id).await?;
+        patients = timeline::holders(engine, id).await?;
     }
     let first = patients.pop_first().ok_or_else(|| Problem::not_found("journey"))?;
     if !patients.is_empty() {
-        let same = timeline::identity(engine(app), &first).await?.members;
+        let same = timeline::identity(engine, &first).await?.members;
         if !patients.iter().all(|p| same.contains(p)) {
             return Err(Problem::conflict("several patients have a journey of this name; say which with patient_id"));
         }
@@ -143,6 +145,9 @@ pub struct AlertsAsked {
     /// Only this department's.
     #[serde(default)]
     pub department: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
     /// Only this kind: low_score, dignity_breach or severe_complaint.
     #[serde(default)]
     pub kind: Option<String>,
@@ -230,8 +235,8 @@ pub async fn alerts(
         ..rows::Filter::default()
     };
     let key: Option<(i64, String, String)> = Cursor(asked.cursor).key()?;
-    app.wait_for(View::Mot, asked.after.as_deref()).await?;
-    let mut page = rows::alerts(engine(&app), &filter, key.as_ref(), limit + 1).await?;
+    let Reading { engine, .. } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let mut page = rows::alerts(&engine, &filter, key.as_ref(), limit + 1).await?;
     let more = page.len() > limit;
     page.truncate(limit);
     let next_cursor = page.last().filter(|_| more).map(|a| Cursor::after(&(a.occurred_at, &a.patient_id, &a.alert_id)));

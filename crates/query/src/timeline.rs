@@ -2,6 +2,7 @@
 
 use crate::paging::{self, Cursor};
 use crate::problem::{Id, Json, Query};
+use crate::reading::Reading;
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use store::Engine;
 use store::views::timeline as rows;
 use utoipa::IntoParams;
 
@@ -46,6 +48,9 @@ pub struct Asked {
     /// What was known then (RFC 3339): events recorded later are left out.
     #[serde(default)]
     pub as_of: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
     /// Most items on the page, 1 to 1000; 100 unless asked for.
     #[serde(default)]
     pub limit: Option<u32>,
@@ -101,9 +106,9 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Finds out who the patient is and how much is stored, without reading the events yet. `asked` is what the ETag holds
     /// for: path and parameters.
-    pub(crate) async fn begin(app: &App, patient: &str, asked: &str) -> Result<Self, Problem> {
-        let related = rows::related(app.store.engine(), patient).await?;
-        let print = rows::fingerprint(app.store.engine(), &related).await?;
+    pub(crate) async fn begin(app: &App, engine: &Engine, patient: &str, asked: &str) -> Result<Self, Problem> {
+        let related = rows::related(engine, patient).await?;
+        let print = rows::fingerprint(engine, &related).await?;
         if print.is_empty() {
             return Err(Problem::not_found("patient"));
         }
@@ -113,8 +118,13 @@ impl Loaded {
     }
 
     /// Reads the events and puts the timeline of `patient` together.
-    pub(crate) async fn assemble(&self, app: &App, patient: &str, as_of: Option<Micros>) -> Result<Assembled, Problem> {
-        let stored = rows::entries(app.store.engine(), &self.related).await?;
+    pub(crate) async fn assemble(
+        &self,
+        engine: &Engine,
+        patient: &str,
+        as_of: Option<Micros>,
+    ) -> Result<Assembled, Problem> {
+        let stored = rows::entries(engine, &self.related).await?;
         assemble(patient, stored, as_of).ok_or_else(|| Problem::not_found("patient"))
     }
 
@@ -147,12 +157,12 @@ pub async fn timeline(
     asked.only(&["stage", "journey", "limit", "cursor"])?;
     let (as_of, stage, limit) = (asked.as_of()?, asked.stage()?, paging::limit(asked.limit)?);
     let from: Option<(i64, String, String)> = Cursor(asked.cursor.clone()).key()?;
-    let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
-    let loaded = Loaded::begin(&app, &id, &uri.to_string()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let loaded = Loaded::begin(&app, &engine, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }
-    let all = loaded.assemble(&app, &id, as_of).await?;
+    let all = loaded.assemble(&engine, &id, as_of).await?;
     let journey = asked.journey.as_deref().map(|j| all.journey(j).map_or(j, |j| &j.id));
     let wanted = |e: &&domain::views::timeline::Entry| {
         stage.is_none_or(|s| e.event.kind().stage() == s) && journey.is_none_or(|j| e.journey.journey == j)
@@ -183,12 +193,12 @@ pub async fn journeys(
     asked.only(&["limit", "cursor"])?;
     let (as_of, limit) = (asked.as_of()?, paging::limit(asked.limit)?);
     let from: Option<(Option<i64>, String)> = Cursor(asked.cursor.clone()).key()?;
-    let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
-    let loaded = Loaded::begin(&app, &id, &uri.to_string()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let loaded = Loaded::begin(&app, &engine, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }
-    let all = loaded.assemble(&app, &id, as_of).await?;
+    let all = loaded.assemble(&engine, &id, as_of).await?;
     let key = |j: &domain::views::timeline::Journey| (j.first.map(|t| t.0), j.id.clone());
     let after = |j: &&domain::views::timeline::Journey| from.as_ref().is_none_or(|f| key(j) > *f);
     let mut page: Vec<_> = all.journeys.iter().filter(after).take(limit + 1).collect();
@@ -214,16 +224,16 @@ pub async fn journey(
 ) -> Result<Response, Problem> {
     asked.only(&["patient_id"])?;
     let as_of = asked.as_of()?;
-    let position = app.wait_for(View::Timeline, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
     let patient = match &asked.patient_id {
         Some(p) => p.clone(),
-        None => holder(&app, &id).await?,
+        None => holder(&engine, &id).await?,
     };
-    let loaded = Loaded::begin(&app, &patient, &uri.to_string()).await?;
+    let loaded = Loaded::begin(&app, &engine, &patient, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
     }
-    let all = loaded.assemble(&app, &patient, as_of).await?;
+    let all = loaded.assemble(&engine, &patient, as_of).await?;
     let found = all.journey(&id).ok_or_else(|| Problem::not_found("journey"))?;
     let entries = found.entries().into_iter().map(|i| Entry::new(&all.entries[i], &all)).collect();
     let who = model::Who::new(&all, as_of, &position);
@@ -232,13 +242,13 @@ pub async fn journey(
 }
 
 /// The one patient who has the journey.
-async fn holder(app: &App, id: &str) -> Result<String, Problem> {
+async fn holder(engine: &Engine, id: &str) -> Result<String, Problem> {
     // Event ids may be written in capitals; they are stored as in RFC 9562.
     let id = id.parse::<domain::EventId>().map_or_else(|_| id.to_owned(), |e| e.to_string());
-    let mut patients = rows::holders(app.store.engine(), &id).await?;
+    let mut patients = rows::holders(engine, &id).await?;
     let first = patients.pop_first().ok_or_else(|| Problem::not_found("journey"))?;
     if !patients.is_empty() {
-        let same = rows::identity(app.store.engine(), &first).await?.members;
+        let same = rows::identity(engine, &first).await?.members;
         if !patients.is_subset(&same) {
             return Err(Problem::conflict("several patients have a journey of this name; say which with patient_id"));
         }

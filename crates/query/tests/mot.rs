@@ -48,6 +48,45 @@ async fn a_journey_is_explained_and_its_past_can_be_asked() {
     }
 }
 
+/// What another standard makes of the same journey, beside what readers see.
+#[tokio::test]
+async fn a_generation_is_explained_by_its_own_standards() {
+    for f in fixtures().await {
+        let e = |n, kind, day, more| event(n, kind, "p1", day, more);
+        f.project(&[
+            e(2, "ConsultStarted", "2026-02-10", json!({"encounter_id": "e-p1"})),
+            e(3, "PatientQuestionAsked", "2026-02-10", json!({"encounter_id": "e-p1", "question_id": "q"})),
+            answer(4, "p1", "2026-02-11", "doctor", "empathy", 30, "s1"),
+        ])
+        .await;
+        let text = domain::views::mot::SHIPPED[0].1;
+        let wanted = text.replace("2019-01", "what-if").replace(
+            "unanswered_questions = { target = 0,  fail = 2,",
+            "unanswered_questions = { target = 0,  fail = 4,",
+        );
+        assert!(wanted.contains("fail = 4,   weight = 1 }\npost_visit"));
+        let made = json!({"standards": [["what-if.toml", wanted]]});
+        let number = f.snapshot(&made.to_string()).await;
+        for (generation, version, score) in [("", "2020-03", 38.0), (&format!("?generation={number}"), "what-if", 48.0)]
+        {
+            let (status, body) = f.get(&format!("/v1/journeys/{}/mot{generation}", id(2))).await;
+            assert_eq!(status, StatusCode::OK, "{body}");
+            let consult =
+                body["touchpoints"].as_array().unwrap().iter().find(|t| t["touchpoint"] == "consult").unwrap();
+            // 0.6 · 30 + 0.4 · 50, or 75 of the question left open
+            assert_eq!((&consult["score"], &consult["standard_version"]), (&json!(score), &json!(version)));
+            let (_, all) = f.get(&format!("/v1/mot/aggregates{generation}")).await;
+            assert_eq!(all["standard_version"], version);
+        }
+        for (wrong, status) in [("9", StatusCode::BAD_REQUEST), ("x", StatusCode::BAD_REQUEST)] {
+            let (got, body) = f.get(&format!("/v1/mot/alerts?generation={wrong}")).await;
+            assert_eq!((got, &body["errors"][0]["pointer"]), (status, &json!("generation")), "{body}");
+        }
+        let late = f.get(&format!("/v1/mot/alerts?generation={number}&after=0:99")).await;
+        assert_eq!(late.0, StatusCode::GATEWAY_TIMEOUT);
+    }
+}
+
 #[tokio::test]
 async fn merged_pseudonyms_are_scored_together() {
     for f in fixtures().await {

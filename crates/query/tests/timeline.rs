@@ -287,3 +287,23 @@ fn the_description_has_every_path() {
     }
     assert!(doc["components"]["schemas"]["Card"]["properties"]["missed_visits"].is_object());
 }
+
+/// The past beside the present: another generation has its own rows, and its own ETag.
+#[tokio::test]
+async fn a_generation_may_be_asked_for() {
+    for f in fixtures().await {
+        let all = visits();
+        f.project(&all[..4]).await;
+        let number = f.snapshot("{}").await;
+        f.project(&all[4..]).await;
+        let at = format!("/v1/patients/p/timeline?generation={number}");
+        let (_, etag, then) = f.get_if(&at, None).await;
+        let (_, now_etag, now) = f.get_if("/v1/patients/p/timeline", None).await;
+        assert_eq!((then["total"].as_u64(), now["total"].as_u64()), (Some(4), Some(6)));
+        assert_ne!(etag, now_etag);
+        assert_eq!(f.get(&format!("/v1/journeys/{}?generation={number}", id(5))).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(f.get(&format!("/v1/patients/p/card?generation={number}")).await.0, StatusCode::OK);
+        let (status, body) = f.get("/v1/patients/p/timeline?generation=7").await;
+        assert_eq!((status, &body["errors"][0]["pointer"]), (StatusCode::BAD_REQUEST, &json!("generation")), "{body}");
+    }
+}

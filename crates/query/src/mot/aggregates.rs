@@ -1,16 +1,18 @@
 //! Aggregates of scores: groups with their sample sizes, intervals and ranks. Never one mean over roles alone (P1).
 
-use super::{engine, time};
+use super::time;
 use crate::problem::{Json, Query};
+use crate::reading::Reading;
 use crate::{App, Problem};
 use axum::extract::State;
 use domain::event::{Dimension, Role};
 use domain::views::View;
 use domain::views::mot::stats::{Summary, Sums, ranks, summarise};
-use domain::views::mot::{MODEL, Standard, TouchKind};
+use domain::views::mot::{MODEL, Mot, Standard, TouchKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use store::Engine;
 use store::views::mot::{Column, Filter, Group, MAX_GROUPS, Source, sums};
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,6 +24,9 @@ pub struct Asked {
     /// Wait until the view has seen this position, as publishing returned it.
     #[serde(default)]
     pub after: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
     /// site, department, role, touchpoint, month; several joined with commas. With role, answers are grouped by role and
     /// dimension; without, touchpoint scores are.
     #[serde(default)]
@@ -220,8 +225,8 @@ fn named(by: &[Column], values: &[Option<String>]) -> BTreeMap<&'static str, Opt
     by.iter().map(|c| c.as_str()).zip(values.iter().cloned()).collect()
 }
 
-async fn read(app: &App, source: Source, by: &[Column], filter: &Filter) -> Result<Vec<Group>, Problem> {
-    let groups = sums(engine(app), source, by, filter).await?;
+async fn read(engine: &Engine, source: Source, by: &[Column], filter: &Filter) -> Result<Vec<Group>, Problem> {
+    let groups = sums(engine, source, by, filter).await?;
     if groups.len() > MAX_GROUPS {
         return Err(Problem::bad_field("by", format!("more than {MAX_GROUPS} groups: narrow it down")));
     }
@@ -229,10 +234,10 @@ async fn read(app: &App, source: Source, by: &[Column], filter: &Filter) -> Resu
 }
 
 /// The standard in force at the end of what is asked for.
-fn standard<'a>(app: &'a App, filter: &Filter) -> Option<&'a Standard> {
+fn standard<'a>(app: &App, mot: &'a Mot, filter: &Filter) -> Option<&'a Standard> {
     let now = (app.now)();
     let at = filter.to.map_or(now, |to| domain::Micros(to - 1).min(now));
-    app.mot.standards().at(at)
+    mot.standards().at(at)
 }
 
 /// Scores by site, department, role, touchpoint or month, with what the sample size allows to say.
@@ -245,15 +250,16 @@ pub async fn aggregates(State(app): State<Arc<App>>, Query(asked): Query<Asked>)
     let known = [Column::Site, Column::Department, Column::Role, Column::Touchpoint, Column::Month];
     let mut by = columns(asked.by.as_deref().unwrap_or_default(), &known)?;
     let filter = filter(&asked)?;
-    let position = app.wait_for(View::Mot, asked.after.as_deref()).await?.to_string();
-    let standard = standard(&app, &filter);
+    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let mot = app.mot_of(asked.generation).await?;
+    let standard = standard(&app, &mot, &filter);
     let roles = by.contains(&Column::Role) || filter.role.is_some() || filter.dimension.is_some();
     if roles {
         // Technical skill and empathy are never mixed (P3).
         by.push(Column::Dimension);
     }
     let source = if roles { Source::Roles } else { Source::Touchpoints };
-    let groups = read(&app, source, &by, &filter).await?;
+    let groups = read(&engine, source, &by, &filter).await?;
     let at = |c: Column| by.iter().position(|b| *b == c);
     let kind_at = at(Column::Touchpoint);
     let floor = |g: &Group| {
@@ -261,7 +267,7 @@ pub async fn aggregates(State(app): State<Arc<App>>, Query(asked): Query<Asked>)
         standard.map(|s| s.floor(name.and_then(TouchKind::from_name)))
     };
     let all = all_figures(&groups, at(Column::Dimension), &floor, !roles);
-    let mut breakdown = if roles { HashMap::new() } else { by_role(&app, &by, &filter, standard).await? };
+    let mut breakdown = if roles { HashMap::new() } else { by_role(&engine, &by, &filter, standard).await? };
     let groups = groups
         .iter()
         .zip(all)
@@ -276,20 +282,20 @@ pub async fn aggregates(State(app): State<Arc<App>>, Query(asked): Query<Asked>)
         by: by.iter().map(|c| c.as_str()).collect(),
         standard_version: standard.map(|s| s.version.clone()),
         groups,
-        position,
+        position: position.to_string(),
     }))
 }
 
 /// The same groups' answers by role and dimension (P1).
 async fn by_role(
-    app: &App,
+    engine: &Engine,
     by: &[Column],
     filter: &Filter,
     standard: Option<&Standard>,
 ) -> Result<HashMap<Vec<Option<String>>, Vec<RoleFigures>>, Problem> {
     let mut columns = by.to_vec();
     columns.extend([Column::Role, Column::Dimension]);
-    let groups = read(app, Source::Roles, &columns, filter).await?;
+    let groups = read(engine, Source::Roles, &columns, filter).await?;
     let n = by.len();
     let kind = by.iter().position(|c| *c == Column::Touchpoint);
     let floor = |g: &Group| {
@@ -314,6 +320,9 @@ pub struct StaffAsked {
     /// Wait until the view has seen this position, as publishing returned it.
     #[serde(default)]
     pub after: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    #[serde(default)]
+    pub generation: Option<i64>,
     /// site, department, role, month; several joined with commas.
     #[serde(default)]
     pub by: Option<String>,
@@ -339,6 +348,7 @@ pub async fn staff(State(app): State<Arc<App>>, Query(asked): Query<StaffAsked>)
     let by = columns(asked.by.as_deref().unwrap_or_default(), &known)?;
     let asked = Asked {
         after: asked.after,
+        generation: asked.generation,
         from: asked.from,
         to: asked.to,
         site: asked.site,
@@ -346,8 +356,8 @@ pub async fn staff(State(app): State<Arc<App>>, Query(asked): Query<StaffAsked>)
         ..Asked::default()
     };
     let filter = filter(&asked)?;
-    let position = app.wait_for(View::Mot, asked.after.as_deref()).await?.to_string();
-    let groups = read(&app, Source::Staff, &by, &filter).await?;
+    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let groups = read(&engine, Source::Staff, &by, &filter).await?;
     let all = all_figures(&groups, None, &|_| None, false);
     let groups = groups
         .iter()
@@ -355,5 +365,12 @@ pub async fn staff(State(app): State<Arc<App>>, Query(asked): Query<StaffAsked>)
         .map(|(g, figures)| AggregateGroup { group: named(&by, &g.by), figures, roles: Vec::new() })
         .collect();
     let by = by.iter().map(|c| c.as_str()).collect();
-    Ok(Json(Aggregates { model: MODEL, of: "staff", by, standard_version: None, groups, position }))
+    Ok(Json(Aggregates {
+        model: MODEL,
+        of: "staff",
+        by,
+        standard_version: None,
+        groups,
+        position: position.to_string(),
+    }))
 }

@@ -18,7 +18,7 @@ use journeylog_query::{App, Problem, Publish, Published, router};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Advance, Durability, Generation, Store, ViewSpec};
+use store::{Advance, Durability, Generation, State, Store, ViewSpec};
 use tower::ServiceExt as _;
 
 /// Nobody publishes here.
@@ -106,6 +106,23 @@ impl Fixture {
     /// The same views, read by another version of the program.
     pub fn upgrade(&mut self) {
         self.router = reading(&self.store, "2");
+    }
+
+    /// A further generation of both views, with what the active one has now, made by `options`; its number.
+    pub async fn snapshot(&self, options: &str) -> i64 {
+        let mut number = 0;
+        for active in [&self.generation, &self.mot] {
+            let copy = self.store.add_generation(active.spec(), State::Frozen, options).await.unwrap();
+            let tables = (0..active.spec().tables.len()).map(|i| (active.target(i).table, copy.target(i).table));
+            let states = active.state().zip(copy.state()).map(|(a, c)| (a.table, c.table));
+            for (from, to) in tables.chain(states) {
+                let sql = format!("INSERT INTO \"{to}\" SELECT * FROM \"{from}\"");
+                self.store.engine().execute(&sql, &[]).await.unwrap();
+            }
+            self.store.start(copy.view, copy.number, &[0]).await.unwrap();
+            number = copy.number;
+        }
+        number
     }
 
     /// Writes the events' rows, as the projector would.

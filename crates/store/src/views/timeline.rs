@@ -11,8 +11,9 @@ pub const MAX_ALIASES: usize = 1_000;
 /// Most events of one patient that are put together into a timeline.
 pub const MAX_ENTRIES: usize = 200_000;
 
-/// How much is stored of a patient: changes with every event, and with nothing else.
-pub type Fingerprint = Vec<(String, i64, i64)>;
+/// How much is stored of a patient, and in which generation: changes with every event, with another generation, and with
+/// nothing else.
+pub type Fingerprint = Vec<(String, i64, i64, i64)>;
 
 /// All pseudonyms that any merge or unmerge, whether it still holds or not, ties to `patient`; itself included.
 ///
@@ -64,11 +65,13 @@ fn list(keys: &BTreeSet<String>) -> (String, Vec<Value>) {
 pub async fn fingerprint(engine: &Engine, patients: &BTreeSet<String>) -> Result<Fingerprint, StoreError> {
     let (marks, args) = list(patients);
     let sql = format!(
-        "SELECT patient_id, count(*), max(log_offset) FROM timeline_entries WHERE patient_id IN ({marks}) \
+        "SELECT patient_id, count(*), max(log_offset), \
+         (SELECT max(generation) FROM generations WHERE view = 'timeline' AND active = 1) \
+         FROM timeline_entries WHERE patient_id IN ({marks}) \
          GROUP BY patient_id ORDER BY patient_id"
     );
     let rows = engine.query(&sql, &args).await?;
-    Ok(rows.iter().map(|r| (r.text(0).to_owned(), r.int(1), r.int(2))).collect())
+    Ok(rows.iter().map(|r| (r.text(0).to_owned(), r.int(1), r.int(2), r.int(3))).collect())
 }
 
 /// All stored events of the patients, in no particular order.

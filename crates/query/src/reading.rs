@@ -1,0 +1,81 @@
+//! From which generation of a view a request is answered: the active one, or another that was asked for.
+
+use crate::{App, Problem, after::Position};
+use axum::http::StatusCode;
+use domain::views::mot::Mot;
+use domain::views::{MadeBy, View};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::views::spec;
+use store::{Engine, GenerationInfo, State, StoreError};
+
+/// How often the checkpoints of a generation that was asked for are looked at while a reader waits.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A view as one request reads it.
+pub(crate) struct Reading {
+    /// The database, in which the view's tables are those of its generation.
+    pub engine: Engine,
+    /// Up to where the generation has seen the log.
+    pub position: Position,
+}
+
+impl App {
+    /// Waits until a view has seen the positions of `after`, and says where it is to be read.
+    ///
+    /// # Errors
+    /// 400 for a token that is none and for a generation that can't be read; 504 when it has not come so far within the limit.
+    pub(crate) async fn read(
+        &self,
+        view: View,
+        generation: Option<i64>,
+        after: Option<&str>,
+    ) -> Result<Reading, Problem> {
+        let Some(number) = generation else {
+            let position = self.wait_for(view, after).await?;
+            return Ok(Reading { engine: self.store.engine().clone(), position });
+        };
+        self.generation(view, number).await?;
+        let generation = self.store.generation(spec(view), number).await?;
+        let wanted = after.map(Position::parse).transpose()?.unwrap_or_default();
+        let begun = Instant::now();
+        loop {
+            let at = self.store.checkpoints(view.as_str(), number).await?;
+            if wanted.0.iter().all(|(p, o)| at.iter().any(|c| c.partition == *p && c.next_offset > *o)) {
+                let seen = at.iter().filter_map(|c| Some((c.partition, c.next_offset.checked_sub(1)?)));
+                let engine = self.store.engine().reading(&generation);
+                return Ok(Reading { engine, position: Position(seen.collect()) });
+            }
+            if begun.elapsed() >= self.after_limit {
+                let detail = format!("generation {number} of the view {} has not seen this position", view.as_str());
+                return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "not-yet", "Not yet", detail));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A generation that can be read.
+    async fn generation(&self, view: View, number: i64) -> Result<GenerationInfo, Problem> {
+        let all = self.store.generations(Some(view.as_str())).await?;
+        let found = all.into_iter().find(|g| g.number == number && g.state != State::Dropped);
+        let bad = |why: &str| Problem::bad_field("generation", why);
+        match found {
+            None => Err(bad("the view has no such generation")),
+            Some(g) if g.state == State::Building => Err(bad("it is still being built")),
+            Some(g) if !g.fits(spec(view)) => Err(bad("it was made by another version, whose tables differ")),
+            Some(g) => Ok(g),
+        }
+    }
+
+    /// Scoring by the standards of that generation of the view mot, or of the active one.
+    pub(crate) async fn mot_of(&self, generation: Option<i64>) -> Result<Arc<Mot>, Problem> {
+        let info = match generation {
+            Some(number) => Some(self.generation(View::Mot, number).await?),
+            None => self.store.generations(Some(View::Mot.as_str())).await?.into_iter().find(|g| g.active),
+        };
+        let Some(info) = info.filter(|g| g.options != "{}") else { return Ok(self.mot.clone()) };
+        let unread = |e: String| StoreError::Data(format!("options of generation {}: {e}", info.number));
+        let made: MadeBy = serde_json::from_str(&info.options).map_err(|e| unread(e.to_string()))?;
+        Ok(Arc::new(made.mot(&self.mot).map_err(|e| unread(e.to_string()))?))
+    }
+}
