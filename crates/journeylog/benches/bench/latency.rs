@@ -3,17 +3,21 @@
 use crate::http::Connection;
 use crate::process::Process;
 use crate::{Bench, publish, row};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events a second besides the probes, and how they are sent.
 const RATE: usize = 5_000;
 const BATCH: usize = 50;
+const SENDERS: usize = 4;
 /// Time between probes.
 const PROBE_EVERY: Duration = Duration::from_millis(25);
 
 pub async fn run(bench: &Bench) {
     let seconds = bench.seconds.as_secs() as usize + 4;
-    let lines = publish::events(RATE * seconds + 1000);
+    let lines = Arc::new(publish::events(RATE * seconds + 1000));
+    assert!(lines.len() >= RATE * seconds, "{} simulated events are too few", lines.len());
     for (name, log, store) in [
         (
             "Kafka + PostgreSQL",
@@ -37,14 +41,23 @@ pub async fn run(bench: &Bench) {
             roles.push(Process::journeylog(bench, &log, &store, c).await);
         }
         let (write, read) = (roles[0].listen.clone(), roles[1.min(roles.len() - 1)].listen.clone());
-        let load = tokio::spawn(steady(write.clone(), lines.clone()));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let mut load = tokio::task::JoinSet::new();
+        for first in 0..SENDERS {
+            load.spawn(steady(write.clone(), lines.clone(), first, sent.clone()));
+        }
         tokio::time::sleep(Duration::from_secs(3)).await;
+        let (before, begun) = (sent.load(Ordering::Relaxed), Instant::now());
         let mut took = probe(&write, &read, bench.seconds).await;
-        load.abort();
+        let rate = crate::rate(sent.load(Ordering::Relaxed) - before, begun);
+        if let Some(ended) = load.try_join_next() {
+            panic!("the load ended before the probes: {ended:?}");
+        }
+        load.shutdown().await;
         took.sort_unstable();
         let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
         println!(
-            "{name}: publish to readable at {RATE} events/s: p50 {:.1} ms, p99 {:.1} ms ({} probes)",
+            "{name}: publish to readable at {rate:.0} events/s: p50 {:.1} ms, p99 {:.1} ms ({} probes)",
             at(0.5),
             at(0.99),
             took.len()
@@ -55,19 +68,17 @@ pub async fn run(bench: &Bench) {
     }
 }
 
-/// Sends batches on time, however long each takes.
-async fn steady(address: String, lines: Vec<Vec<u8>>) {
-    let mut connections = Vec::new();
-    for _ in 0..4 {
-        connections.push(Connection::open(&address).await);
-    }
+/// Sends every so many-th batch on time; a batch that is late doesn't hold up those of other senders.
+async fn steady(address: String, lines: Arc<Vec<Vec<u8>>>, first: usize, sent: Arc<AtomicUsize>) {
+    let mut connection = Connection::open(&address).await;
     let every = Duration::from_secs_f64(BATCH as f64 / RATE as f64);
-    let mut tick = tokio::time::interval(every);
-    for (i, batch) in lines.chunks(BATCH).enumerate() {
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every * first as u32, every * SENDERS as u32);
+    for batch in lines.chunks(BATCH).skip(first).step_by(SENDERS) {
         tick.tick().await;
         let body = [b"[", batch.join(&b","[..]).as_slice(), b"]"].concat();
-        let c = i % connections.len();
-        connections[c].post("/v1/events", &body).await;
+        let status = connection.post("/v1/events", &body).await;
+        assert_eq!(status, 200, "a batch of the load was refused");
+        sent.fetch_add(batch.len(), Ordering::Relaxed);
     }
 }
 

@@ -19,6 +19,7 @@ pub fn events(count: usize) -> Vec<Vec<u8>> {
         .args(["simulate", "--patients", &patients, "--days", "60", "--seed", "11"])
         .output()
         .unwrap();
+    assert!(out.status.success(), "simulate: {}", String::from_utf8_lossy(&out.stderr));
     out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).take(count).map(<[u8]>::to_vec).collect()
 }
 
@@ -37,12 +38,15 @@ pub async fn run(bench: &Bench) {
     let frames: Vec<(String, Vec<u8>)> = lines.iter().filter_map(|l| frame(l)).collect();
     let producer = produce(bench, "bench-bare", &frames, &[]).await;
     row("bare rdkafka producer, acks=all, idempotent, lz4", producer, "events/s", None);
-    let synced = produce(bench, "bench-fsync", &frames[..frames.len() / 10], &[("flush.messages", "1")]).await;
+    let synced = produce(bench, "bench-fsync", &frames[..frames.len() / 10], FSYNC).await;
     row("  the same with an fsync per write on the broker", synced, "events/s", None);
 
-    for (name, log) in [
-        ("Kafka", format!("kafka://{}/bench-publish?partitions=4&replication=1", bench.kafka)),
-        ("SQLite", format!("sqlite:{}?partitions=4", bench.dir.path().join("publish.db").display())),
+    topic(bench, "bench-publish-fsync", FSYNC).await;
+    topic(bench, "bench-publish-batched-fsync", FSYNC).await;
+    for (name, log, batched) in [
+        ("Kafka", kafka(bench, "bench-publish"), kafka(bench, "bench-publish-batched")),
+        ("Kafka, fsync", kafka(bench, "bench-publish-fsync"), kafka(bench, "bench-publish-batched-fsync")),
+        ("SQLite", sqlite(bench, "publish"), sqlite(bench, "publish-batched")),
     ] {
         let store = format!("sqlite:{}", bench.dir.path().join("unused.db").display());
         let gateway = Process::journeylog(bench, &log, &store, &["ingest"]).await;
@@ -51,18 +55,24 @@ pub async fn run(bench: &Bench) {
         row(&format!("{name}: gateway, peak memory"), gateway.peak_mib(), "MiB", None);
         drop(gateway);
         // A fresh topic and process: the batched load sends the same events again.
-        let log = log.replace("publish", "publish-batched");
-        let gateway = Process::journeylog(bench, &log, &store, &["ingest"]).await;
+        let gateway = Process::journeylog(bench, &batched, &store, &["ingest"]).await;
         let many =
             http::load(&gateway.listen, "/v1/events", BATCHED, bench.seconds, batches.clone()).await * BATCH as f64;
-        row(
-            &format!("{name}: 100 events per POST, 8 connections"),
-            many,
-            "events/s",
-            Some(("bare producer", producer)),
-        );
+        let limit = if name.ends_with("fsync") { synced } else { producer };
+        row(&format!("{name}: 100 events per POST, 8 connections"), many, "events/s", Some(("bare producer", limit)));
         row(&format!("{name}: gateway, peak memory"), gateway.peak_mib(), "MiB", None);
     }
+}
+
+/// Makes the broker sync every write to the disk.
+const FSYNC: &[(&str, &str)] = &[("flush.messages", "1")];
+
+fn kafka(bench: &Bench, topic: &str) -> String {
+    format!("kafka://{}/{topic}?partitions=4&replication=1", bench.kafka)
+}
+
+fn sqlite(bench: &Bench, name: &str) -> String {
+    format!("sqlite:{}?partitions=4", bench.dir.path().join(format!("{name}.db")).display())
 }
 
 fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
@@ -72,27 +82,27 @@ fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((event.key(), out))
 }
 
-/// Records a second of a producer that does nothing else.
-async fn produce(
-    bench: &Bench,
-    topic: &str,
-    frames: &[(String, Vec<u8>)],
-    settings: &[(&'static str, &'static str)],
-) -> f64 {
-    let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", &bench.kafka);
-    let admin: rdkafka::admin::AdminClient<_> = config.create().unwrap();
-    let mut spec = rdkafka::admin::NewTopic::new(topic, 4, rdkafka::admin::TopicReplication::Fixed(1));
+async fn topic(bench: &Bench, name: &str, settings: &[(&str, &str)]) {
+    let admin: rdkafka::admin::AdminClient<_> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &bench.kafka).create().unwrap();
+    let mut spec = rdkafka::admin::NewTopic::new(name, 4, rdkafka::admin::TopicReplication::Fixed(1));
     for (k, v) in settings {
         spec = spec.set(k, v);
     }
     admin.create_topics(&[spec], &rdkafka::admin::AdminOptions::new()).await.unwrap();
+}
+
+/// Records a second of a producer that does nothing else.
+async fn produce(bench: &Bench, name: &str, frames: &[(String, Vec<u8>)], settings: &[(&str, &str)]) -> f64 {
+    topic(bench, name, settings).await;
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", &bench.kafka);
     config.set("acks", "all").set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "5");
     config.set("queue.buffering.max.kbytes", "262144");
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
     let begun = Instant::now();
     for (key, value) in frames {
-        let mut record = BaseRecord::to(topic).key(key).payload(value);
+        let mut record = BaseRecord::to(name).key(key).payload(value);
         while let Err((_, again)) = producer.send(record) {
             tokio::time::sleep(Duration::from_millis(1)).await;
             record = again;

@@ -19,6 +19,8 @@ pub async fn run(bench: &Bench) {
     println!("{} simulated events", lines.len());
     let kafka = format!("kafka://{}/bench-views?partitions=4&replication=1", bench.kafka);
     let sqlite = format!("sqlite:{}?partitions=4", bench.dir.path().join("views-log.db").display());
+    // How often a row is written, by view; counted by PostgreSQL, and about the same on SQLite.
+    let mut written = Vec::new();
     for (name, log) in [("Kafka -> PostgreSQL", kafka), ("SQLite -> SQLite", sqlite)] {
         let begun = Instant::now();
         let done = std::process::Command::new(crate::process::BINARY)
@@ -27,8 +29,9 @@ pub async fn run(bench: &Bench) {
             .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         row(&format!("{name}: journeylog publish"), rate(lines.len(), begun), "events/s", None);
-        for view in View::ALL {
-            one(bench, name, &log, view).await;
+        for (i, view) in View::ALL.into_iter().enumerate() {
+            let known = written.get(i).copied();
+            written.insert(i, one(bench, name, &log, view, known).await);
         }
     }
 }
@@ -50,7 +53,8 @@ async fn store_url(bench: &Bench, name: &str, what: &str) -> String {
     }
 }
 
-async fn one(bench: &Bench, name: &str, log: &str, view: View) {
+/// Measures one view; answers with how many rows were written for each that remains.
+async fn one(bench: &Bench, name: &str, log: &str, view: View, written: Option<f64>) -> f64 {
     let store_at = store_url(bench, name, view.as_str()).await;
     let role = Process::journeylog(bench, log, &store_at, &["project", &view.as_str().replace('_', "-")]).await;
     let ends = eventlog::open(log, &Default::default()).await.unwrap().bounds().await.unwrap();
@@ -79,12 +83,33 @@ async fn one(bench: &Bench, name: &str, log: &str, view: View) {
     let all: usize = tables.iter().map(Vec::len).sum();
     let limit =
         ready_made(&store_url(bench, name, &format!("{}_limit", view.as_str())).await, spec, tables, total).await;
-    row(&format!("{name}: {} ({all} rows)", view.as_str()), projected, "events/s", Some(("ready-made rows", limit)));
+    let written = match written {
+        Some(written) => written,
+        None => row_writes(&store, &generation, spec).await / all as f64,
+    };
+    let what = format!("{name}: {} ({all} rows)", view.as_str());
+    row(&what, projected, "events/s", Some(("rows that remain, ready-made", limit)));
+    let what = format!("{name}: {}, each row written {written:.1} times", view.as_str());
+    row(&what, projected, "events/s", Some(("as many rows as were written", limit / written)));
     row(&format!("{name}: {}, peak memory", view.as_str()), peak, "MiB", None);
     if name.ends_with("PostgreSQL") {
         let copied = copy(&store, &generation, spec.tables.len(), total).await;
         row(&format!("{name}: {}", view.as_str()), projected, "events/s", Some(("COPY of its rows with keys", copied)));
     }
+    written
+}
+
+/// Rows that PostgreSQL has inserted, changed and deleted in a view's tables.
+async fn row_writes(store: &Store, generation: &Generation, spec: ViewSpec) -> f64 {
+    // A connection reports its counts when it ends, or after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let targets = (0..spec.tables.len()).map(|i| generation.target(i)).chain(generation.state());
+    let names: Vec<String> = targets.map(|t| format!("'{}'", t.table)).collect();
+    let sql = format!(
+        "SELECT CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint) FROM pg_stat_user_tables WHERE relname IN ({})",
+        names.join(", ")
+    );
+    store.engine().query(&sql, &[]).await.unwrap()[0].int(0) as f64
 }
 
 fn spec(view: View) -> ViewSpec {
