@@ -21,6 +21,12 @@ const LEAVE: std::time::Duration = std::time::Duration::from_secs(1);
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Few arenas, and freed pages go back soon: jemalloc would keep those of a catching-up projector's batches for ten seconds.
+// jemalloc looks for this symbol, which nothing else defines; the name is what is unsafe about it
+#[allow(unsafe_code)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: &[u8; 46] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+
 /// Patient journeys as events: publish touchpoints, project views, read them.
 ///
 /// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was refused or a check found problems.

@@ -31,8 +31,8 @@ impl Default for Options {
             group: "journeylog".into(),
             workers: 2,
             batch: 5_000,
-            in_flight: 15_000,
-            in_flight_bytes: 24 << 20,
+            in_flight: 11_000,
+            in_flight_bytes: 16 << 20,
             patience: Duration::from_secs(120),
             link: None,
         }
