@@ -96,9 +96,22 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
 
         // Its own log, which is newer than the database.
         publish(&b, 60..90).await;
-        let server = b.start(&PROJECT).await;
+        let mut server = b.start(&PROJECT).await;
         equal_the_log(&b).await;
         assert!(server.logged().contains("behind the log, catching up"), "{}", server.logged());
+        assert_eq!(server.terminate(), 0);
+
+        // Over to the other log on purpose: what was made from the first one shows the past, and holds nobody up.
+        for view in ["timeline", "mot", "follow-ups"] {
+            let out = earlier.run(&["reset", view, "--yes", "--reason", "the first log is lost"]);
+            assert_eq!(out.code, 0, "{}", out.stderr);
+            assert!(out.stdout.contains("generation 1 was made from another log"), "{}", out.stdout);
+        }
+        let mut server = earlier.start(&PROJECT).await;
+        equal_the_log(&earlier).await;
+        let states = "SELECT count(*) FROM generations WHERE generation = 1 AND state = 'frozen'";
+        assert_eq!(b.engine().await.query(states, &[]).await.unwrap()[0].int(0), 3);
+        assert_eq!(server.terminate(), 0, "{}", server.logged());
     }
 }
 

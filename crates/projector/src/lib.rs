@@ -23,6 +23,7 @@ pub use folded::Folded;
 pub use follow::follow;
 pub use limited::Limited;
 pub use options::{Options, ProjectorError};
+pub use start::made_from;
 
 use domain::Event;
 use domain::table::Row;

@@ -60,6 +60,25 @@ async fn look(store: &Store, log: &dyn Log, generation: &Generation, partitions:
     Ok(offsets)
 }
 
+/// Whether checkpoints were made from this log: it reaches as far, and has the record that was taken last in each partition.
+///
+/// # Errors
+/// When the log can't be read.
+pub async fn made_from(log: &dyn Log, checkpoints: &[Checkpoint]) -> Result<bool, LogError> {
+    let bounds = log.bounds().await?;
+    for checkpoint in checkpoints {
+        let end = bounds.get(checkpoint.partition as usize).map_or(0, |b| b.1);
+        match same_log(log, checkpoint).await {
+            Err(LogError::Configuration(_)) => return Ok(false),
+            done => done?,
+        }
+        if checkpoint.next_offset > end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Refuses a log whose record before the checkpoint is not the one that was taken.
 async fn same_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), LogError> {
     let partition = checkpoint.partition;

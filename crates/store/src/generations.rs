@@ -241,11 +241,12 @@ impl Store {
     }
 
     /// Begins a view anew: an empty generation, which projectors fill from the start of the log, is at once what readers see.
-    /// It is made as the one before it; that one stays. Answers with the new one's number and the old one's.
+    /// It is made as the one before it; that one stays. Those of `strangers` no longer go on: they were made from another log.
+    /// Answers with the new one's number and the old one's.
     ///
     /// # Errors
     /// When the view was never made, and those of the database.
-    pub async fn restart(&self, spec: ViewSpec) -> Result<(i64, i64), StoreError> {
+    pub async fn restart(&self, spec: ViewSpec, strangers: &[i64]) -> Result<(i64, i64), StoreError> {
         let mut tx = self.engine().begin(Durability::Full).await?;
         tx.lock_schema().await?;
         let all = tx.generations(Some(spec.name)).await?;
@@ -258,8 +259,9 @@ impl Store {
         let generation = Generation::new(spec, number);
         tx.index(&generation).await?;
         tx.point(self.engine(), &generation).await?;
-        if !old.fits(spec) {
-            tx.set_state(spec.name, old.number, State::Frozen).await?;
+        for g in all.iter().filter(|g| g.state == State::Following && (!g.fits(spec) || strangers.contains(&g.number)))
+        {
+            tx.set_state(spec.name, g.number, State::Frozen).await?;
         }
         tx.commit().await?;
         Ok((number, old.number))

@@ -2,9 +2,11 @@
 
 use super::{Done, Why, audited, open_store};
 use crate::settings::Settings;
+use anyhow::Context as _;
 use domain::views::View;
 use serde_json::json;
 use std::process::ExitCode;
+use store::State;
 
 /// `journeylog pause` and `journeylog resume`.
 pub async fn pause(settings: &Settings, view: View, paused: bool, why: &Why) -> anyhow::Result<ExitCode> {
@@ -30,14 +32,29 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         return Ok(ExitCode::from(super::USAGE));
     }
     let store = open_store(settings, 1).await?;
+    let log = crate::commands::open_log(settings).await?;
     audited(&store, "reset", Some(view), None, why, json!({}), async {
-        let (new, old) = store.restart(crate::views::spec(view)).await?;
+        let mut strangers = Vec::new();
+        for g in store.generations(Some(name)).await?.iter().filter(|g| g.state == State::Following) {
+            let checkpoints = store.checkpoints(name, g.number).await?;
+            if !projector::made_from(log.as_ref(), &checkpoints).await.context("log")? {
+                strangers.push(g.number);
+            }
+        }
+        let (new, old) = store.restart(crate::views::spec(view), &strangers).await?;
         println!("{name}: generation {new} is what readers see from now on, filled from the start of the log");
         println!("generation {old} stays: `journeylog status` shows both");
+        for number in &strangers {
+            println!("generation {number} was made from another log: it shows the past and goes on no more");
+        }
         if store.paused_since(name).await?.is_some() {
             println!("{name} is paused: nothing fills it before `journeylog resume`");
         }
-        Ok(Done { generation: Some(new), result: json!({"before": old}), code: ExitCode::SUCCESS })
+        Ok(Done {
+            generation: Some(new),
+            result: json!({"before": old, "of_another_log": strangers}),
+            code: ExitCode::SUCCESS,
+        })
     })
     .await
 }
