@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use domain::views::mot::{Mot, Standards};
 use domain::views::{MadeBy, View};
 use eventlog::Log;
-use projector::{Options, ProjectorError};
+use projector::{Limited, Options, ProjectorError};
 use std::sync::Arc;
 pub use store::views::spec;
 use store::{GenerationInfo, Store, StoreError};
@@ -23,24 +23,32 @@ pub fn mot_of(generation: &GenerationInfo, configured: &Mot) -> Result<Mot, Stor
     made_by(generation)?.mot(configured).map_err(unread)
 }
 
+/// A view that ends where its generation does.
+pub fn limited<P>(generation: &GenerationInfo, view: P) -> Result<Limited<P>, StoreError> {
+    Ok(Limited { view, until: made_by(generation)?.until })
+}
+
 /// Runs `$body` with `$make`, which gives the projection of a generation of `$view`.
 macro_rules! with_view {
     ($view:expr, $mot:expr, |$make:ident| $body:expr) => {{
+        use $crate::views::limited;
         let mot: domain::views::mot::Mot = $mot;
         match $view {
             domain::views::View::Timeline => {
-                let $make =
-                    |_: &store::GenerationInfo| Ok(projector::Rows("timeline", domain::views::timeline::Timeline));
+                let $make = |g: &store::GenerationInfo| {
+                    limited(g, projector::Rows("timeline", domain::views::timeline::Timeline))
+                };
                 $body
             }
             domain::views::View::Mot => {
-                let $make =
-                    move |g: &store::GenerationInfo| Ok(projector::Folded("mot", $crate::views::mot_of(g, &mot)?));
+                let $make = move |g: &store::GenerationInfo| {
+                    limited(g, projector::Folded("mot", $crate::views::mot_of(g, &mot)?))
+                };
                 $body
             }
             domain::views::View::FollowUps => {
-                let $make = |_: &store::GenerationInfo| {
-                    Ok(projector::Folded("follow_ups", domain::views::follow_ups::FollowUps))
+                let $make = |g: &store::GenerationInfo| {
+                    limited(g, projector::Folded("follow_ups", domain::views::follow_ups::FollowUps))
                 };
                 $body
             }

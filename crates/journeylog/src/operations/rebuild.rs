@@ -1,21 +1,21 @@
 //! `rebuild`: a further generation of a view, filled from the start of the log beside the live one, compared and switched to.
 
+mod arguments;
 mod meter;
 mod plan;
 
-use super::{Done, Why, audited, open_store};
+pub use arguments::Arguments;
+
+use super::{Done, audited, open_store};
 use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
-use anyhow::{Context as _, bail};
-use domain::views::mot::Standards;
-use domain::views::{MadeBy, View};
+use anyhow::bail;
+use domain::views::{Until, View};
 use eventlog::Log;
 use meter::Meter;
 use projector::rebuild::{self, Place, Progress};
 use projector::{Options, Projection};
 use serde_json::{Value, json};
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,55 +31,6 @@ pub const SWITCH_PATIENCE: Duration = Duration::from_secs(20);
 /// Connections besides the workers'.
 const CONNECTIONS: usize = 4;
 
-/// What to rebuild, and what to do with it.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    /// The view.
-    pub view: crate::ViewName,
-    /// Score by this standard (TOML) instead of the configured ones; may be given several times. The view mot only.
-    #[arg(long, value_name = "FILE")]
-    standard: Vec<PathBuf>,
-    /// Leave the generation beside the live one; `journeylog switch` lets readers see it later.
-    #[arg(long)]
-    no_switch: bool,
-    /// Switch although the generations differ.
-    #[arg(long)]
-    accept_differences: bool,
-    /// Say what would be done, how long it would take and what it needs, and do nothing.
-    #[arg(long, conflicts_with_all = ["no_switch", "accept_differences"])]
-    plan: bool,
-    /// Fold at most so many events a second.
-    #[arg(long, value_name = "EVENTS_PER_S")]
-    throttle: Option<NonZeroU32>,
-    /// Events of one transaction, instead of what suits the database: for tests.
-    #[arg(long, hide = true, value_name = "EVENTS")]
-    slice_events: Option<u64>,
-    /// One line of JSON per second and at the end, instead of a bar.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    why: Why,
-}
-
-impl Arguments {
-    /// How the generation is made.
-    fn made_by(&self) -> anyhow::Result<MadeBy> {
-        if self.standard.is_empty() {
-            return Ok(MadeBy::default());
-        }
-        if !matches!(self.view.into(), View::Mot) {
-            bail!("--standard is for the view mot: no other scores anything");
-        }
-        let mut files = Vec::new();
-        for path in &self.standard {
-            let text = std::fs::read_to_string(path).with_context(|| format!("standard {}", path.display()))?;
-            files.push((path.display().to_string(), text));
-        }
-        Standards::parse(&files).context("--standard")?;
-        Ok(MadeBy { standards: Some(files), ..MadeBy::default() })
-    }
-}
-
 /// What a rebuild works with.
 struct Job<'a> {
     arguments: &'a Arguments,
@@ -90,12 +41,14 @@ struct Job<'a> {
     /// What readers see; nothing where this version can't read its tables.
     active: Option<GenerationInfo>,
     options: String,
+    until: Option<Until>,
 }
 
 /// `journeylog rebuild`.
 pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let view: View = arguments.view.into();
-    let options = serde_json::to_string(&arguments.made_by()?)?;
+    let made = arguments.made_by()?;
+    let options = serde_json::to_string(&made)?;
     let log = crate::commands::open_log(settings).await?;
     let connections = u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX);
     let store = open_store(settings, connections).await?;
@@ -105,7 +58,7 @@ pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Resu
         store.ensure_view(spec(view)).await?;
         active = find().await?;
     }
-    let job = Job { arguments, settings, view, store, log, active, options };
+    let job = Job { arguments, settings, view, store, log, active, options, until: made.until };
     with_view!(view, mot(settings)?, |make| job.run(make).await)
 }
 
@@ -120,7 +73,7 @@ impl Job<'_> {
             return plan::plan(self, &projection).await;
         }
         let detail = json!({"throttle": self.arguments.throttle, "no_switch": self.arguments.no_switch,
-            "accept_differences": self.arguments.accept_differences,
+            "accept_differences": self.arguments.accept_differences, "until": self.arguments.until,
             "standards": self.arguments.standard.iter().map(|p| p.display().to_string()).collect::<Vec<_>>()});
         let (store, why) = (&self.store, &self.arguments.why);
         audited(store, "rebuild", Some(self.view), None, why, detail, self.build(&projection)).await
@@ -137,7 +90,7 @@ impl Job<'_> {
             workers: self.settings.projector.workers,
             throttle: self.arguments.throttle,
             patience: PATIENCE,
-            then: State::Following,
+            then: if self.until.is_some() { State::Frozen } else { State::Following },
             live: self.active.as_ref().map(|g| g.number),
         };
         let place = Place { log: &self.log, store: &self.store, progress: &progress, cancel: &cancel };
@@ -146,6 +99,15 @@ impl Job<'_> {
             bail!("interrupted; the same command goes on with generation {number} where it was");
         }
         let filled = begun.elapsed();
+        if self.until.is_some() {
+            meter.end().await;
+            self.say_filled(number, &progress, filled);
+            self.say(format!("it never moves; read it with ?generation={number}"));
+            let result = json!({"events": progress.events().1, "resumed": progress.resumed(),
+                "seconds": filled.as_secs_f64(), "switched": false});
+            self.say_last(number, &result);
+            return Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS });
+        }
         let difference = self.beside(projection, &generation, &place).await?;
         meter.end().await;
         let differs = difference.as_ref().is_none_or(|c| c.differences() > 0);
@@ -171,14 +133,20 @@ impl Job<'_> {
                  {number}`, or remove what was built with `journeylog drop {view} {number}`"
             ));
         }
-        if self.arguments.json {
-            let mut last = json!({"done": true, "view": self.view.as_str(), "generation": number});
-            if let (Some(last), Value::Object(result)) = (last.as_object_mut(), result.clone()) {
-                last.extend(result);
-            }
-            println!("{last}");
-        }
+        self.say_last(number, &result);
         Ok(Done { generation: Some(number), result, code })
+    }
+
+    /// The last line, for scripts.
+    fn say_last(&self, number: i64, result: &Value) {
+        if !self.arguments.json {
+            return;
+        }
+        let mut last = json!({"done": true, "view": self.view.as_str(), "generation": number});
+        if let (Some(last), Value::Object(result)) = (last.as_object_mut(), result.clone()) {
+            last.extend(result);
+        }
+        println!("{last}");
     }
 
     /// The generation that an interrupted rebuild of the same kind has left, or a new one.
@@ -188,7 +156,12 @@ impl Job<'_> {
             self.say(format!("going on with generation {}", left.number));
             return Ok(left);
         }
-        let bounds = rebuild::bounds(self.log.as_ref()).await?;
+        let mut bounds = rebuild::bounds(self.log.as_ref()).await?;
+        if let Some(Until::Positions(ends)) = &self.until {
+            for (partition, (_, end)) in (0_u32..).zip(&mut bounds) {
+                *end = (*end).min(ends.get(&partition).map_or(0, |last| last.saturating_add(1)));
+            }
+        }
         let each = self.arguments.slice_events.unwrap_or_else(|| self.store.engine().slice_events());
         Ok(self.store.begin_rebuild(spec, &self.options, &bounds, each).await?)
     }

@@ -1,0 +1,147 @@
+//! What if, and as of then: generations under another standard, or of the past, beside what readers see.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use domain::Micros;
+use domain::views::View;
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use support::{Backends, Server, caught_up};
+
+async fn deployment(b: &Backends) -> Vec<Server> {
+    if b.store.starts_with("sqlite") {
+        return vec![b.start(&["all"]).await];
+    }
+    vec![b.start(&["project", "timeline", "mot", "follow-ups"]).await, b.start(&["query"]).await]
+}
+
+/// A header's time, microseconds.
+fn time(event: &Json, name: &str) -> i64 {
+    Micros::parse(event["header"][name].as_str().unwrap()).unwrap().0
+}
+
+fn last(stdout: &str) -> Json {
+    serde_json::from_str(stdout.lines().last().expect("a line")).unwrap()
+}
+
+/// The number of the generation that a rebuild made.
+fn made(b: &Backends, args: &[&str]) -> String {
+    let out = b.run(&[&["rebuild", "--json"], args].concat());
+    assert_eq!(out.code, 0, "{} {}", out.stdout, out.stderr);
+    let done = last(&out.stdout);
+    assert_eq!(done["switched"], false, "{done}");
+    done["generation"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_built_as_it_was_known_and_as_it_was() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("past").await) {
+        let sample = b.sample(30, 11);
+        let lines = std::fs::read_to_string(&sample).unwrap();
+        let mut events: BTreeMap<String, Json> = BTreeMap::new();
+        for line in lines.lines() {
+            let e: Json = serde_json::from_str(line).unwrap();
+            events.entry(e["header"]["event_id"].as_str().unwrap().to_owned()).or_insert(e);
+        }
+        assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        let api = servers.last().unwrap();
+        let mut times: Vec<i64> = events.values().map(|e| time(e, "recorded_at")).collect();
+        times.sort_unstable();
+        let middle = Micros(times[times.len() / 2]);
+        let engine = b.engine().await;
+        let ids = async |table: String| -> BTreeSet<String> {
+            let rows = engine.query(&format!("SELECT event_id FROM {table}"), &[]).await.unwrap();
+            rows.iter().map(|r| r.text(0).to_owned()).collect()
+        };
+        for (by, name) in [("recorded", "recorded_at"), ("occurred", "occurred_at")] {
+            let g = made(&b, &["timeline", "--until", &middle.to_string(), "--by", by]);
+            let wanted: BTreeSet<String> =
+                events.iter().filter(|(_, e)| time(e, name) <= middle.0).map(|(id, _)| id.clone()).collect();
+            assert!(!wanted.is_empty() && wanted.len() < events.len());
+            assert_eq!(ids(format!("timeline_entries_g{g}")).await, wanted, "{by}");
+            // It is read beside the present, by the same paths.
+            let patient = wanted.iter().find_map(|id| events[id]["header"]["patient_id"].as_str()).unwrap();
+            let (status, then) = api.get(&format!("/v1/patients/{patient}/timeline?generation={g}&limit=1000")).await;
+            let (_, now) = api.get(&format!("/v1/patients/{patient}/timeline?limit=1000")).await;
+            assert_eq!(status, 200, "{then}");
+            assert!(then["total"].as_u64() <= now["total"].as_u64());
+        }
+        // Up to a position: the first records of one partition.
+        let g = made(&b, &["timeline", "--until", "0:9"]);
+        let sql = "SELECT count(*), max(partition), max(log_offset) FROM";
+        let rows = engine.query(&format!("{sql} timeline_entries_g{g}"), &[]).await.unwrap();
+        assert_eq!((rows[0].int(1), rows[0].int(2)), (0, 9));
+        // What is of the past stays there: it isn't followed, and readers aren't switched to it.
+        let out = b.run(&["switch", "timeline", &g]);
+        assert_eq!(out.code, 1, "{}", out.stdout);
+        assert!(out.stderr.contains("frozen"), "{}", out.stderr);
+        for wrong in [["--until", "yesterday"], ["--until", "3:x"]] {
+            let out = b.run(&[&["rebuild", "timeline"][..], &wrong].concat());
+            assert!(out.code != 0 && out.stderr.contains(wrong[1]), "{}", out.stderr);
+        }
+        assert_eq!(b.run(&["drop", "timeline", &g]).code, 0);
+        assert_eq!(api.get(&format!("/v1/patients/p/timeline?generation={g}")).await.0, 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_standard_stands_beside_the_live_one_and_is_compared() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("whatif").await) {
+        let sample = b.sample(60, 12);
+        assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        // A hospital that promises a call within six hours instead of a day.
+        let text = domain::views::mot::SHIPPED[0].1.replace("2019-01", "what-if");
+        let text = text
+            .replace("post_visit_call      = { target = 24, fail = 72,", "post_visit_call = { target = 6, fail = 12,");
+        assert!(text.contains("target = 6, fail = 12"));
+        let file = b.dir.path().join("what-if.toml");
+        std::fs::write(&file, text).unwrap();
+        let g = made(&b, &["mot", "--no-switch", "--standard", file.to_str().unwrap()]);
+        let out = b.run(&["mot", "compare", "1", &g, "--json"]);
+        assert_eq!(out.code, 0, "{}", out.stderr);
+        let found = last(&out.stdout);
+        let engine = b.engine().await;
+        let sql = format!(
+            "SELECT touchpoint, count(*) FROM (SELECT COALESCE(a.touchpoint, b.touchpoint) AS touchpoint \
+             FROM mot_touchpoints_g1 a FULL JOIN mot_touchpoints_g{g} b \
+             ON a.patient_id = b.patient_id AND a.touchpoint_id = b.touchpoint_id \
+             WHERE a.score IS DISTINCT FROM b.score) q GROUP BY touchpoint ORDER BY touchpoint"
+        );
+        let wanted: Vec<(String, i64)> =
+            engine.query(&sql, &[]).await.unwrap().iter().map(|r| (r.text(0).to_owned(), r.int(1))).collect();
+        let mut shown: Vec<(String, i64)> = found["touchpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|t| t["changed"] != 0)
+            .map(|t| (t["name"].as_str().unwrap().to_owned(), t["changed"].as_i64().unwrap()))
+            .collect();
+        shown.sort();
+        assert!(!wanted.is_empty());
+        assert_eq!(shown, wanted);
+        let journeys = found["journeys"]["changed"].as_i64().unwrap();
+        assert!(journeys > 0 && !found["journeys"]["examples"].as_array().unwrap().is_empty(), "{found}");
+        // A journey's explanation follows the generation's own standard, and the live one stays as it is.
+        let example = found["journeys"]["examples"][0]["journey_id"].as_str().unwrap();
+        let api = servers.last().unwrap();
+        let (_, before) = api.get(&format!("/v1/journeys/{example}/mot")).await;
+        let (status, after) = api.get(&format!("/v1/journeys/{example}/mot?generation={g}")).await;
+        assert_eq!(status, 200, "{after}");
+        assert_eq!(before["score"], found["journeys"]["examples"][0]["before"], "{before}");
+        assert_eq!(after["score"], found["journeys"]["examples"][0]["after"], "{after}");
+        // New events go into both: the generation is followed, by its own standard.
+        assert_eq!(b.run(&["publish", b.sample(10, 13).to_str().unwrap()]).code, 0);
+        caught_up(&b, &[View::Mot]).await;
+        assert_eq!(b.run(&["switch", "mot", &g]).code, 0);
+        let (_, now) = api.get(&format!("/v1/journeys/{example}/mot")).await;
+        assert!(now["touchpoints"].to_string().contains("what-if"), "{now}");
+        let human = b.run(&["mot", "compare", &g, "1"]).stdout;
+        assert!(human.contains("what-if.toml") && human.contains("journeys have another score"), "{human}");
+        drop(servers);
+    }
+}
