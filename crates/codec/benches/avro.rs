@@ -73,7 +73,6 @@ fn main() {
     let schemas: Vec<_> = Kind::ALL.iter().map(|k| apache_avro::Schema::parse_str(k.schema()).unwrap()).collect();
     let readers: Vec<_> = schemas.iter().map(|s| GenericDatumReader::builder(s).build().unwrap()).collect();
     let writers: Vec<_> = schemas.iter().map(|s| GenericDatumWriter::builder(s).build().unwrap()).collect();
-    let fast: Vec<serde_avro_fast::Schema> = Kind::ALL.iter().map(|k| k.schema().parse().unwrap()).collect();
     let mut out = Vec::with_capacity(4096);
 
     measure("encode: apache-avro, to_value + write_value", &events, |e| {
@@ -86,12 +85,6 @@ fn main() {
     measure("encode: apache-avro, write_ser", &events, |e| {
         out.clear();
         writers[e.0.kind() as usize].write_ser(&mut out, e).unwrap();
-        black_box(&out);
-    });
-    measure("encode: serde_avro_fast", &events, |e| {
-        out.clear();
-        let mut config = serde_avro_fast::ser::SerializerConfig::new(&fast[e.0.kind() as usize]);
-        serde_avro_fast::to_datum(e, &mut out, &mut config).unwrap();
         black_box(&out);
     });
     measure("encode: generated (codec::encode)", &events, |e| {
@@ -107,10 +100,6 @@ fn main() {
     measure("decode: apache-avro, read_deser", &frames, |(kind, f)| {
         KIND.set(*kind);
         black_box(readers[*kind as usize].read_deser::<Told>(&mut &f[5..]).unwrap());
-    });
-    measure("decode: serde_avro_fast", &frames, |(kind, f)| {
-        KIND.set(*kind);
-        black_box(serde_avro_fast::from_datum_slice::<Told>(&f[5..], &fast[*kind as usize]).unwrap());
     });
     measure("decode: generated (codec::decode)", &frames, |(_, f)| {
         black_box(decode(f).unwrap());

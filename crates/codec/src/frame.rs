@@ -2,14 +2,9 @@
 
 use crate::registry::{self, Entry};
 use domain::{Event, avro::Bytes};
-use serde_avro_fast::de::{DeserializerConfig, DeserializerState, read::SliceRead};
-use std::io::BufRead as _;
 
 /// Most bytes of a datum that [`decode`] looks at; ingest takes no event near this size.
 pub const MAX_DATUM: usize = 4 * 1024 * 1024;
-
-/// Nesting that a datum may have; the catalogue's deepest is 4.
-const MAX_DEPTH: usize = 16;
 
 /// Why bytes are not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +41,12 @@ pub fn decode(frame: &[u8]) -> Result<Event, DecodeError> {
         return Err(DecodeError::Frame);
     };
     let id = u32::from_be_bytes([a, b, c, d]);
-    let entry = registry::by_id(id).ok_or(DecodeError::UnknownSchema(id))?;
+    read(registry::by_id(id).ok_or(DecodeError::UnknownSchema(id))?, datum)
+}
+
+/// Reads a datum to its last byte.
+pub(crate) fn read(entry: &Entry, datum: &[u8]) -> Result<Event, DecodeError> {
+    let id = entry.id;
     let refuse = |reason| DecodeError::Datum { id, reason };
     if datum.len() > MAX_DATUM {
         return Err(refuse("larger than an event may be"));
@@ -64,19 +64,14 @@ fn newest<'a>(entry: &Entry, datum: &'a [u8]) -> Option<(Event, &'a [u8])> {
 
 /// Reads what any known schema wrote: fields that this build has not are dropped, those that it has more get their default.
 fn resolved<'a>(entry: &Entry, datum: &'a [u8]) -> Option<(Event, &'a [u8])> {
-    let mut config = DeserializerConfig::new(entry.avro());
-    // Every item of our arrays takes a byte at least, so no honest array has more items than the datum has bytes.
-    config.max_seq_size = datum.len();
-    config.allowed_depth = MAX_DEPTH;
-    let mut state = DeserializerState::with_config(SliceRead::new(datum), config);
-    let event = Event::deserialize_record(entry.kind, state.deserializer()).ok()?;
-    let left = state.into_reader().fill_buf().ok()?.len();
+    let mut rest = datum;
+    let event = entry.reader().read(&mut rest)?;
     // What the generated reader refuses (U+0000, NaN) is refused here too: an older schema is no way around it.
     let mut again = Vec::with_capacity(datum.len());
     event.put_datum(&mut again);
     Event::get_datum(entry.kind, &mut Bytes(&again))?;
-    Some((event, &datum[datum.len() - left..]))
+    Some((event, rest))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,7 @@ pub mod check;
 pub mod compat;
 mod frame;
 pub mod lock;
+mod older;
 mod registry;
 pub mod tree;
 

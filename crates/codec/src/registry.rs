@@ -1,8 +1,8 @@
-//! The schemas this build knows: those of `schemas/lock.json`, compiled in, each parsed when it is first used.
+//! The schemas this build knows: those of `schemas/lock.json`, compiled in, an older one parsed when
+//! it is first needed.
 
-use crate::lock::Lock;
+use crate::{lock::Lock, older::Reader};
 use domain::Kind;
-use serde_avro_fast::Schema;
 use std::sync::{LazyLock, OnceLock};
 
 /// One version of one event's schema.
@@ -12,15 +12,19 @@ pub(crate) struct Entry {
     /// Whether this build's types are generated from it.
     pub(crate) newest: bool,
     text: String,
-    avro: OnceLock<Schema>,
+    reader: OnceLock<Reader>,
 }
 
 impl Entry {
-    /// The schema, parsed.
-    pub(crate) fn avro(&self) -> &Schema {
-        self.avro.get_or_init(|| match self.text.parse() {
-            Ok(schema) => schema,
-            Err(e) => unreachable!("schema {} of the lock does not parse: {e}", self.id),
+    pub(crate) const fn new(id: u32, kind: Kind, text: String) -> Self {
+        Self { id, kind, newest: false, text, reader: OnceLock::new() }
+    }
+
+    /// The reader of what it wrote, for a build with other types.
+    pub(crate) fn reader(&self) -> &Reader {
+        self.reader.get_or_init(|| match Reader::new(self.kind, &self.text) {
+            Ok(reader) => reader,
+            Err(e) => unreachable!("schema {} of the lock can't be read by: {e}", self.id),
         })
     }
 }
@@ -59,8 +63,7 @@ impl Registry {
             if e.version > version[slot] {
                 (version[slot], newest[slot]) = (e.version, e.id);
             }
-            let text = e.schema.get().to_owned();
-            by_id[at] = Some(Entry { id: e.id, kind, newest: false, text, avro: OnceLock::new() });
+            by_id[at] = Some(Entry::new(e.id, kind, e.schema.get().to_owned()));
         }
         for &id in &newest {
             if let Some(Some(entry)) = by_id.get_mut(id as usize) {

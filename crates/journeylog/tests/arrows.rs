@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const KNOWN_TO: &[(&str, &[&str])] =
     &[("rdkafka", &["eventlog"]), ("sqlx", &["store", "eventlog"]), ("axum", &["ingest", "query", "journeylog"])];
 
-/// What a program under Apache-2.0 may be linked with, without further ado.
+/// What a program under Apache-2.0 may be linked with, without further ado. There are no exceptions.
 const LICENCES: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -32,10 +32,6 @@ const LICENCES: &[&str] = &[
     "Unlicense",
     "Zlib",
 ];
-/// Others that were looked at, by name: MPL-2.0 asks for the source of changed files, and none is changed; the LGPL asks that
-/// a user can link with another version of the library, which whoever has our source can.
-const EXCEPTIONS: &[(&str, &str)] =
-    &[("serde_avro_fast", "MPL-2.0"), ("serde_serializer_quick_unsupported", "LGPL-3.0-only")];
 /// Large, or with types that cross crates: once is enough.
 const ONCE: &[&str] = &[
     "axum",
@@ -88,15 +84,12 @@ fn what_others_wrote_may_be_used_and_is_there_once() {
     for p in all["packages"].as_array().unwrap().iter().filter(|p| used.contains(p["id"].as_str().unwrap())) {
         let (name, licence) = (p["name"].as_str().unwrap(), p["license"].as_str().unwrap_or("none"));
         versions.entry(name).or_default().push(p["version"].as_str().unwrap());
-        if !may_be_used(licence) && !EXCEPTIONS.contains(&(name, licence)) {
+        if !may_be_used(licence) {
             wrong.push(format!("{name}: {licence}"));
         }
     }
     assert!(versions.len() > 200, "cargo told of few packages: {}", versions.len());
     assert_eq!(wrong, [""; 0], "licences that nobody looked at");
-    for (name, licence) in EXCEPTIONS {
-        assert!(versions.contains_key(name) && !may_be_used(licence), "{name} is no exception any more");
-    }
     for name in ONCE {
         assert_eq!(versions.get(name).map(Vec::len), Some(1), "{name}: {:?}", versions.get(name));
     }
