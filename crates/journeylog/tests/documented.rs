@@ -22,6 +22,8 @@
 //! | `DEAD_LETTER` | id of a dead letter of the timeline, which parks a patient |
 //! | `GENERATION` | the newest generation of the view mot |
 //! | `POSITION` | a position of the log |
+//!
+//! `JOURNEYLOG_TEST_PAGE=backup.md` runs one page alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;

@@ -4,7 +4,7 @@ use super::{GENERATIONS, Generation, GenerationInfo, State, ViewSpec, infos};
 use crate::{Engine, StoreError, Tx, now_ms};
 
 impl Tx {
-    /// As [`Store::generations`], in this transaction.
+    /// As [`crate::Store::generations`], in this transaction.
     ///
     /// # Errors
     /// Those of the database.
