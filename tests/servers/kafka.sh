@@ -11,7 +11,7 @@
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-libs=${JOURNEYLOG_KAFKA_LIBS:-$here/../../.cache/kafka/libs}
+libs=${JOURNEYLOG_TEST_KAFKA_LIBS:-$here/../../.cache/kafka/libs}
 ready_s=60
 stop_s=30
 

@@ -29,7 +29,7 @@ impl<V: EventRows> Projection for Rows<V> {
     type Item = Item;
 
     fn spec(&self) -> ViewSpec {
-        ViewSpec { name: self.0, tables: V::TABLES, state: false }
+        ViewSpec { name: self.0, version: V::VERSION, tables: V::TABLES, state: false }
     }
 
     fn item(&self, event: Event, position: Position) -> Option<Item> {

@@ -54,7 +54,7 @@ impl<F: PatientFold> Projection for Folded<F> {
     type Item = Item<F::Fact>;
 
     fn spec(&self) -> ViewSpec {
-        ViewSpec { name: self.0, tables: F::TABLES, state: true }
+        ViewSpec { name: self.0, version: F::VERSION, tables: F::TABLES, state: true }
     }
 
     fn item(&self, event: Event, position: Position) -> Option<Self::Item> {

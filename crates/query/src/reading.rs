@@ -62,7 +62,7 @@ impl App {
         match found {
             None => Err(bad("the view has no such generation")),
             Some(g) if g.state == State::Building => Err(bad("it is still being built")),
-            Some(g) if !g.fits(spec(view)) => Err(bad("it was made by another version, whose tables differ")),
+            Some(g) if !g.fits(spec(view)) => Err(bad("it was made by another version, whose rows differ")),
             Some(g) => Ok(g),
         }
     }

@@ -212,8 +212,10 @@ mod tests {
 
     /// Two generations of a view, of which the second is active, with these checkpoints.
     async fn progress(partitions: &[Checkpoint]) -> Vec<Progress> {
-        let (store, spec) =
-            (Store::connect("sqlite::memory:", 1).await.unwrap(), ViewSpec { name: "toy", tables: &[], state: true });
+        let (store, spec) = (
+            Store::connect("sqlite::memory:", 1).await.unwrap(),
+            ViewSpec { name: "toy", version: 1, tables: &[], state: true },
+        );
         store.ensure_view(spec).await.unwrap();
         assert_eq!(store.restart(spec, &[]).await.unwrap(), (2, 1));
         let mut all = store.progress().await.unwrap();

@@ -21,6 +21,8 @@ pub const STATE: &[(&str, Type)] = &[("patient_id", Type::Text), ("partition", T
 pub struct ViewSpec {
     /// Name, such as `follow_ups`.
     pub name: &'static str,
+    /// Version of what makes it: a generation of another one has to be rebuilt.
+    pub version: u32,
     /// Tables.
     pub tables: &'static [Table],
     /// Whether it has a table `<name>_state`.
@@ -110,10 +112,15 @@ impl GenerationInfo {
         }
     }
 
-    /// Whether its tables are those that this version writes.
+    /// Whether its tables are those that this version writes, and their rows mean the same.
     #[must_use]
     pub fn fits(&self, spec: ViewSpec) -> bool {
         self.shape == spec.shape()
+    }
+
+    /// Whether it has the same tables, whatever their rows mean.
+    pub(crate) fn has_tables_of(&self, spec: ViewSpec) -> bool {
+        self.shape.split('.').next() == spec.shape().split('.').next()
     }
 }
 
@@ -168,13 +175,13 @@ impl ViewSpec {
         all
     }
 
-    /// Changes when a table does: a generation holds rows of one shape.
+    /// Changes when a table does or the version: a generation holds rows of one shape.
     fn shape(self) -> String {
         let mut text = String::new();
         for (name, columns, key, indexes) in self.all() {
             let _ = write!(text, "{name} {columns:?} {key} {indexes:?};");
         }
-        format!("{:016x}", xxh3_64(text.as_bytes()))
+        format!("{:016x}.{}", xxh3_64(text.as_bytes()), self.version)
     }
 }
 
@@ -315,7 +322,7 @@ fn infos(rows: &[crate::Row]) -> Vec<GenerationInfo> {
 
 fn other_shape(g: &GenerationInfo) -> StoreError {
     StoreError::Configuration(format!(
-        "generation {} of view {} was made by another version, whose tables differ: it has to be rebuilt",
+        "generation {} of view {} was made by another version, whose rows differ: it has to be rebuilt",
         g.number, g.view
     ))
 }

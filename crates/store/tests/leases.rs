@@ -6,10 +6,10 @@ mod common;
 use domain::Micros;
 use domain::table::Value;
 use domain::time::{DAY, HOUR, MINUTE};
-use domain::views::PatientFold as _;
-use domain::views::follow_ups::{COLUMNS, FollowUps, priority};
+use domain::views::follow_ups::{COLUMNS, priority};
+use domain::views::View;
 use journeylog_store::views::follow_ups::{Filter, ItemRow, Place, find, leases, list};
-use journeylog_store::{Durability, Engine, Row, Store, ViewSpec};
+use journeylog_store::{Durability, Engine, Row, Store};
 
 const ITEM: &str = "5e0bd9c8-0000-5000-8000-000000000001";
 const NOW: i64 = 1_700_000_000_000_000;
@@ -102,8 +102,7 @@ fn row(id: usize, status: &str, points: i64, due: Option<i64>) -> Vec<Value> {
 }
 
 async fn filled(store: &Store, rows: &[Vec<Value>]) {
-    let spec = ViewSpec { name: "follow_ups", tables: FollowUps::TABLES, state: true };
-    let generation = store.ensure_view(spec).await.unwrap();
+    let generation = store.ensure_view(journeylog_store::views::spec(View::FollowUps)).await.unwrap();
     let mut tx = store.begin(Durability::FromLog).await.unwrap();
     let refs: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
     tx.upsert(generation.target(0), &refs).await.unwrap();

@@ -4,12 +4,13 @@
 mod common;
 
 use domain::table::Value;
-use domain::views::PatientFold as _;
 use domain::views::mot::Mot;
+use domain::views::{PatientFold as _, View};
 use journeylog_store::views::mot::compare::{Group, journeys, touchpoints};
+use journeylog_store::views::spec;
 use journeylog_store::{Durability, Engine, Generation, State, Store, ViewSpec};
 
-const SPEC: ViewSpec = ViewSpec { name: "mot", tables: Mot::TABLES, state: true };
+const SPEC: ViewSpec = spec(View::Mot);
 
 /// Patient, id, kind, department, score.
 type Touchpoint = (&'static str, &'static str, &'static str, Option<&'static str>, Option<i64>);

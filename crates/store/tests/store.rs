@@ -8,6 +8,7 @@ use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, NewOperation,
 
 const SPEC: ViewSpec = ViewSpec {
     name: "toy",
+    version: 1,
     tables: &[Table {
         name: "toys",
         columns: &[("patient_id", Type::Text), ("n", Type::Int)],
@@ -45,8 +46,9 @@ async fn several_processes_start_at_once() {
         tx.commit().await.unwrap();
         assert_eq!(store.engine().query("SELECT n FROM toys", &[]).await.unwrap()[0].int(0), 1);
         assert_eq!(store.engine().query("SELECT state FROM toy_state", &[]).await.unwrap()[0].bytes(0), [1]);
-        let other = ViewSpec { tables: &[], ..SPEC };
-        assert!(store.ensure_view(other).await.unwrap_err().to_string().contains("rebuilt"));
+        for other in [ViewSpec { tables: &[], ..SPEC }, ViewSpec { version: 2, ..SPEC }] {
+            assert!(store.ensure_view(other).await.unwrap_err().to_string().contains("rebuilt"));
+        }
     }
 }
 

@@ -20,6 +20,10 @@ pub trait PatientFold: Send + Sync + 'static {
     /// What the view keeps of one event.
     type Fact: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync;
 
+    /// Raised when the form of a stored fact changes, or what rows mean: a generation that an earlier version made is then told
+    /// apart, and has to be rebuilt.
+    const VERSION: u32;
+
     /// The tables, in the order in which [`Self::rows`] fills them.
     const TABLES: &'static [Table];
 
@@ -38,6 +42,9 @@ pub trait PatientFold: Send + Sync + 'static {
 
 /// A view that keeps one row per event and puts everything else together when it is read.
 pub trait EventRows: Send + Sync + 'static {
+    /// Raised when what rows mean changes, as for a [`PatientFold`].
+    const VERSION: u32;
+
     /// The tables. Each has `patient_id, event_id` (in that order) as its key and a column `content_hash`; inserting is
     /// idempotent, and another hash under a used id is a conflict.
     const TABLES: &'static [Table];

@@ -3,8 +3,9 @@
 use crate::process::Process;
 use crate::{Bench, publish, rate, row};
 use domain::table::Value;
-use domain::views::{EventRows as _, PatientFold as _, View, follow_ups::FollowUps, mot::Mot, timeline::Timeline};
+use domain::views::View;
 use std::time::{Duration, Instant};
+use store::views::spec;
 use store::{Durability, Generation, Store, ViewSpec};
 
 /// Rows in one transaction of the limits, as in the projector.
@@ -110,15 +111,6 @@ async fn row_writes(store: &Store, generation: &Generation, spec: ViewSpec) -> f
         names.join(", ")
     );
     store.engine().query(&sql, &[]).await.unwrap()[0].int(0) as f64
-}
-
-fn spec(view: View) -> ViewSpec {
-    let (tables, state) = match view {
-        View::Timeline => (Timeline::TABLES, false),
-        View::Mot => (Mot::TABLES, true),
-        View::FollowUps => (FollowUps::TABLES, true),
-    };
-    ViewSpec { name: view.as_str(), tables, state }
 }
 
 /// All rows of a view, its state included.

@@ -15,7 +15,8 @@ use serde_json::{Value as Js, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use store::{Durability, Store, ViewSpec};
+use store::views::spec;
+use store::{Durability, Store};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -41,8 +42,7 @@ struct World {
 
 impl World {
     async fn project(&self, event: &Event) -> Result<(), store::StoreError> {
-        let follow_ups = ViewSpec { name: "follow_ups", tables: FollowUps::TABLES, state: true };
-        let timeline = ViewSpec { name: "timeline", tables: Timeline::TABLES, state: false };
+        let (follow_ups, timeline) = (spec(View::FollowUps), spec(View::Timeline));
         let (f, t) = (self.store.ensure_view(follow_ups).await?, self.store.ensure_view(timeline).await?);
         let offset = self.offset.fetch_add(1, Ordering::SeqCst);
         let patient = event.key();

@@ -8,9 +8,9 @@ use domain::event::Kind;
 use domain::facts::Facts;
 use domain::table::Value as Column;
 use domain::views::EventRows as _;
-use domain::views::PatientFold as _;
 use domain::views::mot::{Fact, Mot, Standards};
 use domain::views::timeline::Timeline;
+use domain::views::{PatientFold as _, View};
 use domain::{Event, EventId, Micros};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
@@ -18,7 +18,8 @@ use journeylog_query::{App, Problem, Publish, Published, router};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Advance, Durability, Generation, State, Store, ViewSpec};
+use store::views::spec;
+use store::{Advance, Durability, Generation, State, Store};
 use tower::ServiceExt as _;
 
 /// Nobody publishes here.
@@ -82,10 +83,9 @@ pub async fn fixtures() -> Vec<Fixture> {
 
 async fn on(url: &str, dir: tempfile::TempDir) -> Fixture {
     let store = Store::connect(url, 4).await.unwrap();
-    let spec = ViewSpec { name: "timeline", tables: Timeline::TABLES, state: false };
-    let generation = store.ensure_view(spec).await.unwrap();
+    let generation = store.ensure_view(spec(View::Timeline)).await.unwrap();
     store.start("timeline", generation.number, &[0]).await.unwrap();
-    let mot = store.ensure_view(ViewSpec { name: "mot", tables: Mot::TABLES, state: true }).await.unwrap();
+    let mot = store.ensure_view(spec(View::Mot)).await.unwrap();
     store.start("mot", mot.number, &[0]).await.unwrap();
     let facts = std::sync::Mutex::default();
     Fixture { router: reading(&store, "1"), store, generation, mot, facts, next: 0.into(), _dir: dir }

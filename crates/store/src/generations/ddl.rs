@@ -72,7 +72,7 @@ impl Tx {
         let active = self.generations(Some(spec.name)).await?.into_iter().find(|g| g.active);
         // Replacing keeps the view's identity, so that a reader who waits for the lock finds it again. Only PostgreSQL can, and
         // only while the columns stay; SQLite's readers see the whole transaction at once.
-        let replace = engine.is_postgres() && active.is_some_and(|g| g.fits(spec));
+        let replace = engine.is_postgres() && active.is_some_and(|g| g.has_tables_of(spec));
         for (name, columns, ..) in spec.all() {
             let list = quoted(columns.iter().map(|(c, _)| *c));
             let verb = if replace { "CREATE OR REPLACE VIEW" } else { "CREATE VIEW" };

@@ -13,10 +13,10 @@ use domain::views::{EventRows as _, PatientFold as _, View};
 /// What the store keeps of a view.
 #[must_use]
 pub const fn spec(view: View) -> ViewSpec {
-    let (tables, state) = match view {
-        View::Timeline => (Timeline::TABLES, false),
-        View::Mot => (Mot::TABLES, true),
-        View::FollowUps => (FollowUps::TABLES, true),
+    let (version, tables, state) = match view {
+        View::Timeline => (Timeline::VERSION, Timeline::TABLES, false),
+        View::Mot => (Mot::VERSION, Mot::TABLES, true),
+        View::FollowUps => (FollowUps::VERSION, FollowUps::TABLES, true),
     };
-    ViewSpec { name: view.as_str(), tables, state }
+    ViewSpec { name: view.as_str(), version, tables, state }
 }

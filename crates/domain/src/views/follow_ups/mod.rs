@@ -90,6 +90,8 @@ pub fn item_id(patient: &str, kind: ItemKind, subject: &str) -> Uuid {
 impl PatientFold for FollowUps {
     type Fact = Fact;
 
+    const VERSION: u32 = 1;
+
     const TABLES: &'static [Table] = &[ITEMS];
 
     fn fact(&self, event: &Event) -> Option<Fact> {

@@ -52,6 +52,8 @@ impl Mot {
 impl PatientFold for Mot {
     type Fact = Fact;
 
+    const VERSION: u32 = 1;
+
     const TABLES: &'static [Table] = &tables::TABLES;
 
     fn fact(&self, event: &Event) -> Option<Fact> {

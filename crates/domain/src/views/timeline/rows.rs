@@ -22,6 +22,8 @@ impl EventRows for Timeline {
     ///
     /// `patient_links`: `merged` is 1 where `retired` became an alias of `surviving`, 0 where that was undone. A correction of
     /// a merge is a row too: it leads to the pseudonyms that it names. Which links hold is decided on reading.
+    const VERSION: u32 = 1;
+
     const TABLES: &'static [Table] = &[
         Table {
             name: "timeline_entries",
