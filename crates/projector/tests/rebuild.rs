@@ -140,7 +140,7 @@ async fn beside<P: Projection + Clone>(view: P, db: &databases::Database) {
     assert_eq!(progress.events().0, progress.events().1);
     assert!(rebuild::catch_up(&view, &second, 1, &place(&log, &store, &progress, &never), &options()).await.unwrap());
     for _ in 0..5 {
-        let found = rebuild::compare(&first, &second, &place(&log, &store, &progress, &never)).await.unwrap();
+        let found = rebuild::compare(&first, &second, &place(&log, &store, &progress, &never)).await.unwrap().unwrap();
         assert_eq!(found.differences(), 0, "{found:?}");
         assert!(found.tables.iter().any(|t| t.rows[0] > 0 && t.rows[1] > 0));
     }
@@ -278,7 +278,8 @@ async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
             rebuild::rebuild(&faulty, &generation, &place(&log, &store, &progress, &never), &fast(Some(1)))
                 .await
                 .unwrap();
-            let found = rebuild::compare(&first, &generation, &place(&log, &store, &progress, &never)).await.unwrap();
+            let found =
+                rebuild::compare(&first, &generation, &place(&log, &store, &progress, &never)).await.unwrap().unwrap();
             let t = &found.tables[0];
             assert_eq!([t.only_first, t.only_second, t.differing], wanted, "{found:?}");
             assert_eq!(found.differences(), wanted.iter().sum::<i64>());

@@ -1,6 +1,6 @@
 //! `make bench`: what the system does, as ratios to limits measured in the same run.
 //!
-//! Usage: `bench [publish|views|latency …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
+//! Usage: `bench [publish|views|latency|rebuild …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
 //! `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,6 +8,7 @@ mod http;
 mod latency;
 mod process;
 mod publish;
+mod rebuild;
 mod views;
 
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn main() {
         dir: tempfile::tempdir().unwrap(),
     };
     if arguments.is_empty() {
-        arguments = ["publish", "views", "latency"].map(str::to_owned).to_vec();
+        arguments = ["publish", "views", "latency", "rebuild"].map(str::to_owned).to_vec();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for a in arguments {
@@ -57,6 +58,7 @@ fn main() {
         match a.as_str() {
             "publish" => runtime.block_on(publish::run(&bench)),
             "views" => runtime.block_on(views::run(&bench)),
+            "rebuild" => runtime.block_on(rebuild::run(&bench)),
             "latency" => runtime.block_on(latency::run(&bench)),
             other => panic!("no part {other}"),
         }

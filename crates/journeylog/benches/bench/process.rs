@@ -48,10 +48,15 @@ impl Process {
 
     /// Peak resident memory so far, MiB.
     pub fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next());
-        kib.and_then(|k| k.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+        peak_mib(self.child.id())
     }
+}
+
+/// Peak resident memory of a process so far, MiB.
+pub fn peak_mib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next());
+    kib.and_then(|k| k.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 impl Drop for Process {

@@ -188,7 +188,7 @@ impl Job<'_> {
             return Ok(None);
         }
         let live = self.store.generation(spec(self.view), active.number).await?;
-        Ok(Some(rebuild::compare(&live, generation, place).await?))
+        Ok(rebuild::compare(&live, generation, place).await?)
     }
 
     fn say(&self, line: impl std::fmt::Display) {
@@ -211,7 +211,9 @@ impl Job<'_> {
     fn say_difference(&self, number: i64, found: Option<&Comparison>) {
         let old = self.active.as_ref().map_or(0, |g| g.number);
         let Some(found) = found else {
-            return self.say(format!("generation {old} was made by another version: its tables can't be compared"));
+            return self.say(format!(
+                "not compared: generation {old} was made by a version with other tables, or is too far behind the log"
+            ));
         };
         let left_out = found.keys_left_out;
         let moving = if left_out > 0 { format!("; {left_out} keys in motion left out") } else { String::new() };

@@ -14,6 +14,8 @@ use store::{Advance, Checkpoint, Comparison, Durability, Generation, State, Stor
 
 /// Events that the switch itself folds, at most: readers' writes wait for it.
 const MAX_GAP: u64 = 2_000;
+/// Events that only one of two generations has seen, above which most of their keys would be left out of a comparison.
+const MAX_MOVING: u64 = 100_000;
 /// How often it is looked how far the generations are.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After how long without progress nobody seems to follow the generation.
@@ -95,24 +97,33 @@ pub async fn catch_up<P: Projection>(
     }
 }
 
-/// Compares two generations as they are at one moment. Keys whose events only one of them has seen are left out.
+/// Compares two generations as they are at one moment. Keys whose events only one of them has seen are left out; nothing is
+/// compared where those are too many events.
 ///
 /// # Errors
 /// Those of the log and the database.
-pub async fn compare(first: &Generation, second: &Generation, place: &Place<'_>) -> Result<Comparison, ProjectorError> {
+pub async fn compare(
+    first: &Generation,
+    second: &Generation,
+    place: &Place<'_>,
+) -> Result<Option<Comparison>, ProjectorError> {
     let &Place { log, store, progress, .. } = place;
     progress.enter(Phase::Comparing);
     let snapshot = store.snapshot(first.view, [first.number, second.number]).await?;
     let [a, b] = &snapshot.checkpoints;
     let mut moving = BTreeSet::new();
-    for (partition, (from, to)) in gaps(a, b).into_iter().chain(gaps(b, a)) {
+    let apart = [gaps(a, b), gaps(b, a)];
+    if apart.iter().map(events).sum::<u64>() > MAX_MOVING {
+        return Ok(None);
+    }
+    for (partition, (from, to)) in apart.into_iter().flatten() {
         let mut scan = log.scan(partition, from, to);
         while let Some(batch) = scan.next().await {
             moving.extend(batch?.into_iter().filter_map(|r| String::from_utf8(r.key.to_vec()).ok()));
         }
     }
     let moving: Vec<String> = moving.into_iter().collect();
-    Ok(snapshot.compare(first, second, &moving).await?)
+    Ok(Some(snapshot.compare(first, second, &moving).await?))
 }
 
 /// Lets readers see a generation that is followed, in one transaction. What it lacks of what they see now is folded in the
