@@ -6,8 +6,8 @@ mod common;
 use domain::Micros;
 use domain::table::Value;
 use domain::time::{DAY, HOUR, MINUTE};
-use domain::views::follow_ups::{COLUMNS, priority};
 use domain::views::View;
+use domain::views::follow_ups::{COLUMNS, priority};
 use journeylog_store::views::follow_ups::{Filter, ItemRow, Place, find, leases, list};
 use journeylog_store::{Durability, Engine, Row, Store};
 
