@@ -281,9 +281,10 @@ fn record(event: &Event, trace: Option<Bytes>) -> NewRecord {
     codec::encode(event, &mut value);
     let mut id = uuid::Uuid::encode_buffer();
     let id = event.header().event_id.0.hyphenated().encode_lower(&mut id);
-    let mut headers = Vec::with_capacity(3);
+    let mut headers = Vec::with_capacity(4);
     headers.push(("event-id", Bytes::copy_from_slice(id.as_bytes())));
     headers.push(("event-type", Bytes::from_static(event.kind().as_str().as_bytes())));
+    headers.push(("source", Bytes::copy_from_slice(event.header().source.system.as_bytes())));
     if let Some(trace) = trace {
         headers.push(("traceparent", trace));
     }

@@ -3,7 +3,6 @@
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use codec::{check, lock::Lock, tree::Tree};
-use domain::views::View;
 use eventlog::Log;
 use ingest::{Mapping, NdjsonLimits, Progress, Publisher, Refused};
 use journeylog::simulate::DEFAULT_UNTIL;
@@ -13,13 +12,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::Store;
 use tokio::io::AsyncRead;
 
 /// Done, but some input was refused, or a check found problems.
-const REFUSED: u8 = 3;
+pub const REFUSED: u8 = 3;
 /// How often plain and JSON progress is written.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the configured log.
 pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
@@ -173,75 +171,6 @@ impl Meter {
     }
 }
 
-/// `journeylog dead-letters list`.
-pub async fn dead_letters_list(
-    settings: &Settings,
-    view: Option<View>,
-    after: Option<&str>,
-    limit: usize,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let store = Store::connect(&settings.store.url, 1).await.context("store")?;
-    let letters = store.dead_letters(view.map(View::as_str), after, limit).await?;
-    let mut out = std::io::stdout().lock();
-    for l in &letters {
-        if json {
-            writeln!(out, "{}", letter(l))?;
-        } else {
-            let waits = if l.parked_behind { "waits" } else { "" };
-            writeln!(
-                out,
-                "{:40} {:24} {:12} {:5} {}",
-                l.id,
-                l.event_type.as_deref().unwrap_or("?"),
-                l.key_hash,
-                waits,
-                l.reason
-            )?;
-        }
-    }
-    if letters.len() == limit
-        && let Some(last) = letters.last()
-    {
-        eprintln!("more: --after {}", last.id);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn letter(l: &store::DeadLetter) -> serde_json::Value {
-    json!({"id": l.id, "view": l.view, "generation": l.generation, "position": format!("{}:{}", l.partition, l.offset),
-        "event_type": l.event_type, "code": l.code, "reason": l.reason, "waits_behind_another": l.parked_behind,
-        "key_hash": l.key_hash, "bytes": l.bytes, "appended_at": time(l.appended_ms), "dead_since": time(l.created_ms)})
-}
-
-fn time(ms: i64) -> String {
-    domain::Micros(ms.saturating_mul(1000)).to_string()
-}
-
-/// `journeylog dead-letters show`: everything but the patient's data.
-pub async fn dead_letters_show(settings: &Settings, id: &str) -> anyhow::Result<ExitCode> {
-    let store = Store::connect(&settings.store.url, 1).await.context("store")?;
-    let Some(full) = store.dead_letter(id).await? else { bail!("no dead letter {id}") };
-    let mut shown = letter(&full.letter);
-    // The frame says which schema was meant; the datum stays in the store.
-    let schema_id = full.value.get(1..5).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    shown["schema_id"] = json!(schema_id.filter(|_| full.value.first() == Some(&0)));
-    let (known, others) = header_names(&full.headers);
-    shown["headers"] = json!(known);
-    shown["other_headers"] = json!(others);
-    println!("{shown:#}");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Which of the headers that a publisher of this program writes there are, and how many others: anybody may write a header,
-/// and may have put a patient's data into its name.
-fn header_names(headers: &[(String, Vec<u8>)]) -> (Vec<&str>, usize) {
-    let all = headers.iter().map(|(name, _)| name.as_str());
-    let (known, others): (Vec<&str>, Vec<&str>) =
-        all.partition(|name| ["event-id", "event-type", "traceparent"].contains(name));
-    (known, others.len())
-}
-
 fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
     let read =
         |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("{}/{name}", dir.display()));
@@ -313,13 +242,4 @@ pub fn simulate(
     };
     eprintln!("{} events of {} patients, {} lines sent twice", summary.events, summary.patients, summary.resent);
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn names_of_unknown_headers_are_not_shown() {
-        let headers = ["event-id", "x-name-김", "traceparent", "x-2"].map(|n| (n.to_owned(), vec![1]));
-        assert_eq!(super::header_names(&headers), (vec!["event-id", "traceparent"], 2));
-    }
 }

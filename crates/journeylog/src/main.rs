@@ -103,10 +103,49 @@ enum Command {
         #[arg(long)]
         output: Option<PathBuf>,
     },
-    /// Look at what a view could not take; shows no patient data.
+    /// Look at what a view could not take, and decide what becomes of it; shows no patient data.
     DeadLetters {
         #[command(subcommand)]
         command: DeadLetters,
+    },
+    /// Fold one patient again from the log; shows what would change.
+    Replay {
+        /// The patient's pseudonym (or a site, for what its staff answered).
+        #[arg(long)]
+        patient: String,
+        /// In one view only.
+        #[arg(long)]
+        view: Option<ViewName>,
+        /// Change it.
+        #[arg(long)]
+        apply: bool,
+        /// Read the whole partition, instead of relying on the positions that the timeline keeps.
+        #[arg(long)]
+        scan: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Fold the log again and compare with the rows; exit code 3 where they differ.
+    Verify {
+        /// The view.
+        view: ViewName,
+        /// Another generation than the one that readers see.
+        #[arg(long)]
+        generation: Option<i64>,
+        /// Share of the patients, such as 1%.
+        #[arg(long, default_value = "100%", value_parser = operations::verify::share)]
+        sample: f64,
+        /// Put right what differs.
+        #[arg(long)]
+        repair: bool,
+        /// JSON lines: progress, what differs, and a sum at the end.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        why: operations::Why,
     },
     /// Let a view's projectors rest, wherever they run; they obey within a second.
     Pause {
@@ -237,6 +276,9 @@ enum DeadLetters {
         /// Only those after this id.
         #[arg(long)]
         after: Option<String>,
+        /// Those that were discarded, instead.
+        #[arg(long)]
+        discarded: bool,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
@@ -245,6 +287,46 @@ enum DeadLetters {
     Show {
         /// Its id.
         id: String,
+    },
+    /// Count them by source and code.
+    Summary {
+        /// Of one view only.
+        #[arg(long)]
+        view: Option<ViewName>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a redrive would change; changes nothing.
+    Rehearse {
+        #[command(flatten)]
+        selection: operations::dead_letters::Selection,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Fold them with the present code, in order per patient; what still fails stays.
+    Redrive {
+        #[command(flatten)]
+        selection: operations::dead_letters::Selection,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        why: operations::Why,
+    },
+    /// Give one up; what waited behind it goes in.
+    Discard {
+        /// Its id.
+        id: String,
+        /// Why; kept with it.
+        #[arg(long)]
+        reason: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -347,15 +429,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Simulate { patients, days, seed, until, output } => {
             commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
         }
-        Command::DeadLetters { command } => runtime.block_on(async {
-            match command {
-                DeadLetters::List { view, limit, after, json } => {
-                    commands::dead_letters_list(&settings, view.map(Into::into), after.as_deref(), limit as usize, json)
-                        .await
-                }
-                DeadLetters::Show { id } => commands::dead_letters_show(&settings, &id).await,
-            }
-        }),
+        Command::DeadLetters { command } => runtime.block_on(dead_letters(&settings, command)),
+        Command::Replay { patient, view, apply, scan, json, why } => {
+            let what = operations::replay::Replay { patient: &patient, view: view.map(Into::into), apply, scan, json };
+            runtime.block_on(operations::replay::replay(&settings, &what, &why))
+        }
+        Command::Verify { view, generation, sample, repair, json, why } => {
+            let what = operations::verify::Verify { view: view.into(), generation, sample, repair, json };
+            runtime.block_on(operations::verify::verify(&settings, &what, &why))
+        }
         Command::Pause { view, why } => {
             runtime.block_on(operations::control::pause(&settings, view.into(), true, &why))
         }
@@ -402,4 +484,24 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // What still waits for a dead server in a thread of its own must not hold up the end.
     runtime.shutdown_timeout(LEAVE);
     code
+}
+
+async fn dead_letters(settings: &settings::Settings, command: DeadLetters) -> anyhow::Result<ExitCode> {
+    use operations::dead_letters as letters;
+    match command {
+        DeadLetters::List { view, limit, after, discarded, json } => {
+            let view = view.map(|v| View::from(v).as_str());
+            let which = store::Letters { view, discarded, ..Default::default() };
+            letters::list(settings, which, after.as_deref(), limit as usize, json).await
+        }
+        DeadLetters::Show { id } => letters::show(settings, &id).await,
+        DeadLetters::Summary { view, json } => letters::summary(settings, view.map(Into::into), json).await,
+        DeadLetters::Rehearse { selection, json, why } => {
+            letters::redrive(settings, &selection, true, json, &why).await
+        }
+        DeadLetters::Redrive { selection, json, why } => {
+            letters::redrive(settings, &selection, false, json, &why).await
+        }
+        DeadLetters::Discard { id, reason, json } => letters::discard(settings, &id, &reason, json).await,
+    }
 }

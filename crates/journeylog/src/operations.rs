@@ -11,10 +11,13 @@ use store::{NewOperation, Store};
 pub mod account;
 pub mod backup;
 pub mod control;
+pub mod dead_letters;
 pub mod generations;
 pub mod mot;
 pub mod rebuild;
+pub mod replay;
 pub mod status;
+pub mod verify;
 
 /// Exit code of what was asked for in a way that it isn't done.
 const USAGE: u8 = 2;

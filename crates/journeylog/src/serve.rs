@@ -58,8 +58,15 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
             link: telemetry::link(&settings.telemetry),
             ..Default::default()
         };
-        let run =
-            crate::views::project(*view, crate::views::mot(settings)?, log.clone(), store, options, cancel.clone());
+        let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
+        if rate > 0.0 {
+            let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());
+            tasks.spawn(async move {
+                watch.await;
+                ("verify", Ok(()))
+            });
+        }
+        let run = crate::views::project(*view, mot, log.clone(), store, options, cancel.clone());
         let name = view.as_str();
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }

@@ -90,6 +90,7 @@ impl Ingest {
 pub struct Projector {
     pub workers: usize,
     pub batch_records: usize,
+    pub verify_keys_per_s: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

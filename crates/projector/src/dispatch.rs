@@ -6,7 +6,7 @@ use crate::start::FromStore;
 use crate::writer::Writer;
 use crate::{Options, Projection, ProjectorError};
 use eventlog::{Delivery, Log, LogError, Position, Record, Subscription};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -105,6 +105,7 @@ impl Session {
                 reached: told.clone(),
                 stop: stop.clone(),
                 expected: BTreeMap::new(),
+                sources: BTreeSet::new(),
             };
             let view = view.clone();
             tasks.spawn(async move {

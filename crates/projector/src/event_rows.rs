@@ -57,6 +57,18 @@ impl<V: EventRows> Projection for Rows<V> {
         built
     }
 
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        key
+    }
+
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
+        a == b
+    }
+
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
+        whole == part
+    }
+
     async fn write(&self, tx: &mut Tx, generation: &Generation, items: &[&Item]) -> Result<Vec<Rejected>, StoreError> {
         let mut conflicts = HashSet::new();
         for table in 0..V::TABLES.len() {

@@ -72,6 +72,20 @@ impl<F: PatientFold> Projection for Folded<F> {
         Built { tables, states: writes.states, rejected: writes.rejected }
     }
 
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        self.1.record_key(key)
+    }
+
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
+        let read = Facts::<F::Fact>::from_bytes;
+        matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
+    }
+
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
+        let read = Facts::<F::Fact>::from_bytes;
+        matches!((read(whole), read(part)), (Ok(w), Ok(p)) if p.iter().all(|(id, _)| w.get(id).is_some()))
+    }
+
     async fn write(
         &self,
         tx: &mut Tx,
@@ -218,7 +232,7 @@ fn diff(key: usize, mut before: Vec<Row>, mut after: Vec<Row>, change: &mut Chan
 }
 
 /// Some order of keys.
-fn compare(a: &[Value], b: &[Value]) -> Ordering {
+pub(crate) fn compare(a: &[Value], b: &[Value]) -> Ordering {
     let rank = |v: &Value| match v {
         Value::Null => 0,
         Value::Text(_) => 1,

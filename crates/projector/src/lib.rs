@@ -11,10 +11,14 @@ mod follow;
 mod isolate;
 mod limited;
 mod options;
+mod patient;
 mod prepare;
 pub mod rebuild;
+mod redrive;
+mod replay;
 mod retry;
 mod start;
+mod verify;
 mod writer;
 
 pub use dispatch::run;
@@ -23,7 +27,11 @@ pub use folded::Folded;
 pub use follow::follow;
 pub use limited::Limited;
 pub use options::{Options, ProjectorError};
+pub use patient::{Checked, Difference, Scope};
+pub use redrive::{Decision, Redriven, redrive};
+pub use replay::{Replayed, replay};
 pub use start::made_from;
+pub use verify::{Finding, Progress, Report, Thoroughness, verify, watch};
 
 use domain::Event;
 use domain::table::Row;
@@ -47,6 +55,15 @@ pub trait Projection: Send + Sync + 'static {
 
     /// What items make from nothing: all there is of their keys, in the log's order. Pure.
     fn build(&self, items: &[&Self::Item]) -> Built;
+
+    /// The key of the log's records whose rows lie under `key`.
+    fn record_key<'k>(&self, key: &'k str) -> &'k str;
+
+    /// Whether two states say the same, however they are written down.
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool;
+
+    /// Whether a state knows every event that another one knows; `false` where either can't be read.
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool;
 
     /// Writes items, in the log's order, and says which it could not take.
     ///
@@ -74,6 +91,18 @@ impl<P: Projection> Projection for Arc<P> {
 
     fn build(&self, items: &[&Self::Item]) -> Built {
         (**self).build(items)
+    }
+
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        (**self).record_key(key)
+    }
+
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
+        (**self).same_state(a, b)
+    }
+
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
+        (**self).has_all(whole, part)
     }
 
     fn write(

@@ -33,6 +33,18 @@ impl<P: Projection> Projection for Limited<P> {
         self.view.build(items)
     }
 
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        self.view.record_key(key)
+    }
+
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
+        self.view.same_state(a, b)
+    }
+
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
+        self.view.has_all(whole, part)
+    }
+
     async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
         self.view.write(tx, g, items).await
     }

@@ -5,6 +5,7 @@ use crate::retry::Retry;
 use crate::{Options, Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +16,10 @@ use tracing::Instrument as _;
 
 /// How often an idle worker looks whether the store still has what it wrote.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
+/// Longest name of a source, bytes.
+const MAX_SOURCE: usize = 64;
+/// Sources that are counted each by its name, at most; the others are counted together.
+const MAX_SOURCES: usize = 50;
 /// Traces that one batch links to, at most.
 const MAX_LINKS: usize = 16;
 
@@ -32,6 +37,8 @@ pub struct Writer<P: Projection> {
     pub stop: CancellationToken,
     /// The next offset of each partition, as this worker knows it.
     pub expected: BTreeMap<u32, u64>,
+    /// Sources of dead letters that have been counted.
+    pub sources: BTreeSet<String>,
 }
 
 type Batch<P> = Vec<Prepared<<P as Projection>::Item>>;
@@ -236,11 +243,22 @@ impl<P: Projection> Writer<P> {
         steps.into_iter().map(|(partition, step)| (partition, hashed(step))).collect()
     }
 
-    fn count(&self, records: u64, letters: &[NewDeadLetter], begun: Instant) {
+    fn count(&mut self, records: u64, letters: &[NewDeadLetter], begun: Instant) {
         metrics::counter!("projector_events_total", "view" => self.name).increment(records);
         metrics::histogram!("projector_batch_seconds", "view" => self.name).record(begun.elapsed().as_secs_f64());
         for l in letters {
-            metrics::counter!("projector_dead_letters_total", "view" => self.name, "code" => l.code).increment(1);
+            let mut source = l.source.clone().unwrap_or_else(|| "unknown".into());
+            if !self.sources.contains(&source) {
+                if self.sources.len() < MAX_SOURCES {
+                    self.sources.insert(source.clone());
+                } else {
+                    source = "other".into();
+                }
+            }
+            metrics::counter!(
+                "projector_dead_letters_total", "view" => self.name, "code" => l.code, "source" => source
+            )
+            .increment(1);
             if !l.parked_behind {
                 let key = store::key_hash(&l.key);
                 tracing::warn!(
@@ -299,6 +317,7 @@ pub fn letter(record: &Record, code: &'static str, reason: String, parks: bool) 
         offset: record.position.offset,
         // Anybody may write headers: only the name of a type is shown later on.
         event_type: header(record, "event-type").filter(|t| domain::Kind::from_name(t).is_some()).map(str::to_owned),
+        source: source(record),
         code,
         reason,
         parked_behind: false,
@@ -308,6 +327,18 @@ pub fn letter(record: &Record, code: &'static str, reason: String, parks: bool) 
         headers: record.headers.iter().map(|(name, value)| (name.clone(), value.to_vec())).collect(),
         appended_ms: record.appended_ms,
     }
+}
+
+/// The system that a record came from: by its event, or, where that can't be read, by the publisher's header.
+fn source(record: &Record) -> Option<String> {
+    let event = catch_unwind(|| codec::decode(&record.value));
+    let system = match &event {
+        Ok(Ok(event)) => event.header().source.system.as_str(),
+        _ => header(record, "source")?,
+    };
+    // Anybody may write headers: what is no name is not shown later on.
+    let name = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+    (!system.is_empty() && system.len() <= MAX_SOURCE && system.chars().all(name)).then(|| system.to_owned())
 }
 
 fn header<'r>(record: &'r Record, name: &str) -> Option<&'r str> {

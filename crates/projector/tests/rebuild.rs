@@ -248,6 +248,15 @@ impl<P: Projection> Projection for Faulty<P> {
         (self.1)(&mut built);
         built
     }
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        self.0.record_key(key)
+    }
+    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
+        self.0.same_state(a, b)
+    }
+    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
+        self.0.has_all(whole, part)
+    }
     async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
         self.0.write(tx, g, items).await
     }

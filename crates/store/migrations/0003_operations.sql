@@ -40,6 +40,7 @@ ALTER TABLE checkpoints ADD COLUMN last_hash bigint NOT NULL DEFAULT 0;
 ALTER TABLE dead_letters ADD COLUMN source text;
 ALTER TABLE dead_letters ADD COLUMN discarded_ms bigint;
 ALTER TABLE dead_letters ADD COLUMN discard_reason text;
+CREATE INDEX dead_letters_key ON dead_letters (view, generation, key_hash);
 
 -- Views whose projectors rest.
 CREATE TABLE paused (

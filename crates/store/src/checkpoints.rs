@@ -1,6 +1,6 @@
 //! How far each partition of the log is in a view, moved on by compare-and-set.
 
-use crate::{GenerationInfo, Row, State, Store, StoreError, Tx, now_ms};
+use crate::{Generation, GenerationInfo, Row, State, Store, StoreError, Tx, now_ms};
 use domain::table::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,6 +42,15 @@ pub struct Checkpoint {
     /// How many of its keys are parked.
     pub parked: u64,
     /// [`record_hash`] of the record before `next_offset`; 0 where none is known.
+    pub last_hash: i64,
+}
+
+/// A checkpoint that a transaction holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Offset of the first record that the view has not taken.
+    pub next_offset: u64,
+    /// [`record_hash`] of the record before it; 0 where none is known.
     pub last_hash: i64,
 }
 
@@ -158,6 +167,23 @@ impl Tx {
         );
         let rows = self.query(&sql, &args).await?;
         Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, unsigned(r.int(1))))).collect())
+    }
+
+    /// Holds a checkpoint until the transaction ends, so that nothing of its partition is written meanwhile; `None` where
+    /// the generation has none for it.
+    ///
+    /// This comes first in a transaction, so that all it reads afterwards is up to date.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn hold(&mut self, generation: &Generation, partition: u32) -> Result<Option<Held>, StoreError> {
+        let sql = format!(
+            "SELECT next_offset, last_hash FROM checkpoints WHERE view = $1 AND generation = $2 AND partition = $3{}",
+            self.for_update()
+        );
+        let args = [generation.view.into(), generation.number.into(), i64::from(partition).into()];
+        let rows = self.query(&sql, &args).await?;
+        Ok(rows.first().map(|r| Held { next_offset: unsigned(r.int(0)), last_hash: r.int(1) }))
     }
 }
 

@@ -1,9 +1,14 @@
 //! Records that a view could not take, and the keys that wait behind them.
 
+mod decide;
+mod find;
+
+pub use decide::{KeptLetter, OpenLetter};
+pub use find::{LetterCount, LetterKey, Letters};
+
 use crate::{Generation, Row, Store, StoreError, Target, Tx, now_ms};
 use domain::table::{Type, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Most letters in one answer of [`Store::dead_letters`].
@@ -18,6 +23,8 @@ pub struct NewDeadLetter {
     pub offset: u64,
     /// The type of its event, if that is known.
     pub event_type: Option<String>,
+    /// The system that it came from, if that is known.
+    pub source: Option<String>,
     /// A short code, such as `undecodable`.
     pub code: &'static str,
     /// Why, in words; never a patient's data.
@@ -65,6 +72,12 @@ pub struct DeadLetter {
     pub appended_ms: i64,
     /// When it became a dead letter, milliseconds since 1970.
     pub created_ms: i64,
+    /// The system that it came from, if that is known.
+    pub source: Option<String>,
+    /// When it was discarded, milliseconds since 1970; nothing while it is open.
+    pub discarded_ms: Option<i64>,
+    /// Why it was discarded.
+    pub discard_reason: Option<String>,
 }
 
 /// A dead letter with the record itself, which is a patient's data.
@@ -82,7 +95,7 @@ pub struct FullDeadLetter {
 
 /// The columns of [`DeadLetter`], in its order.
 const SHOWN: &str = "id, view, generation, partition, log_offset, event_type, reason_code, reason, parked_behind, \
-                     key_hash, length(value), appended_ms, created_ms";
+                     key_hash, length(value), appended_ms, created_ms, source, discarded_ms, discard_reason";
 
 const LETTERS: Target<'_> = Target {
     table: "dead_letters",
@@ -102,6 +115,7 @@ const LETTERS: Target<'_> = Target {
         ("headers", Type::Text),
         ("appended_ms", Type::Int),
         ("created_ms", Type::Int),
+        ("source", Type::Text),
     ],
     key: 1,
 };
@@ -121,7 +135,13 @@ const PARKED: Target<'_> = Target {
 /// Short hash of a key, for listings and logs.
 #[must_use]
 pub fn key_hash(key: &[u8]) -> String {
-    format!("{:010x}", xxh3_64(key) >> 24)
+    format!("{:010x}", key_number(key) >> 24)
+}
+
+/// Where a key lies among all keys, evenly spread.
+#[must_use]
+pub fn key_number(key: &[u8]) -> u64 {
+    xxh3_64(key)
 }
 
 impl Tx {
@@ -132,9 +152,7 @@ impl Tx {
     /// Those of the database.
     pub async fn bury(&mut self, generation: &Generation, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
         for partition in self.lay(generation, letters).await? {
-            let sql = "UPDATE checkpoints SET parked = (SELECT count(*) FROM parked WHERE view = $1 AND generation = $2 \
-                       AND partition = $3) WHERE view = $1 AND generation = $2 AND partition = $3";
-            self.execute(sql, &[generation.view.into(), generation.number.into(), i64::from(partition).into()]).await?;
+            self.count_parked(generation, partition).await?;
         }
         Ok(())
     }
@@ -182,6 +200,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Brings a checkpoint's number of parked keys up to date.
+    async fn count_parked(&mut self, generation: &Generation, partition: u32) -> Result<(), StoreError> {
+        let sql = "UPDATE checkpoints SET parked = (SELECT count(*) FROM parked WHERE view = $1 AND generation = $2 \
+                   AND partition = $3) WHERE view = $1 AND generation = $2 AND partition = $3";
+        self.execute(sql, &[generation.view.into(), generation.number.into(), i64::from(partition).into()]).await?;
+        Ok(())
+    }
+
     /// The parked keys of a partition.
     ///
     /// # Errors
@@ -204,61 +230,18 @@ impl Store {
         let rows = self.engine().query(sql, &[view.into(), generation.into()]).await?;
         Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, u64::try_from(r.int(1)).ok()?))).collect())
     }
+}
 
-    /// Dead letters by view, generation, partition and offset: those of one view or of all, after the letter `after`
-    /// (an id from the page before), at most `limit` of them (and [`MAX_PAGE`]).
-    ///
-    /// # Errors
-    /// When `after` is no id, and those of the database.
-    pub async fn dead_letters(
-        &self,
-        view: Option<&str>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        let mut args: Vec<Value> = Vec::new();
-        let mut sql = format!("SELECT {SHOWN} FROM dead_letters WHERE 1 = 1");
-        if let Some(view) = view {
-            args.push(view.into());
-            let _ = write!(sql, " AND view = ${}", args.len());
-        }
-        if let Some(id) = after {
-            let place = place(id).ok_or_else(|| StoreError::Data("a cursor is the id of a dead letter".into()))?;
-            let n = args.len();
-            args.extend(place);
-            let _ = write!(
-                sql,
-                " AND (view, generation, partition, log_offset) > (${}, ${}, ${}, ${})",
-                n + 1,
-                n + 2,
-                n + 3,
-                n + 4
-            );
-        }
-        let _ = write!(sql, " ORDER BY view, generation, partition, log_offset LIMIT {}", limit.min(MAX_PAGE));
-        Ok(self.engine().query(&sql, &args).await?.iter().map(shown).collect())
-    }
-
-    /// One dead letter with its record.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn dead_letter(&self, id: &str) -> Result<Option<FullDeadLetter>, StoreError> {
-        let sql = format!("SELECT {SHOWN}, record_key, value, headers FROM dead_letters WHERE id = $1");
-        let rows = self.engine().query(&sql, &[id.into()]).await?;
-        Ok(rows.first().map(|r| FullDeadLetter {
-            letter: shown(r),
-            key: r.bytes(13).to_vec(),
-            value: r.bytes(14).to_vec(),
-            headers: serde_json::from_str(r.text(15)).unwrap_or_default(),
-        }))
-    }
+/// The id of the letter of a record.
+#[must_use]
+pub fn letter_id(generation: &Generation, partition: u32, offset: u64) -> String {
+    format!("{}.{}.{partition}.{offset}", generation.view, generation.number)
 }
 
 fn letter_row(generation: &Generation, l: &NewDeadLetter, now: i64) -> Vec<Value> {
     let offset = i64::try_from(l.offset).unwrap_or(i64::MAX);
     vec![
-        format!("{}.{}.{}.{offset}", generation.view, generation.number, l.partition).into(),
+        letter_id(generation, l.partition, l.offset).into(),
         generation.view.into(),
         generation.number.into(),
         i64::from(l.partition).into(),
@@ -273,16 +256,8 @@ fn letter_row(generation: &Generation, l: &NewDeadLetter, now: i64) -> Vec<Value
         serde_json::to_string(&l.headers).unwrap_or_default().into(),
         l.appended_ms.into(),
         now.into(),
+        l.source.clone().into(),
     ]
-}
-
-/// The place that an id names.
-fn place(id: &str) -> Option<[Value; 4]> {
-    let mut parts = id.rsplitn(4, '.');
-    let offset: i64 = parts.next()?.parse().ok()?;
-    let partition: i64 = parts.next()?.parse().ok()?;
-    let generation: i64 = parts.next()?.parse().ok()?;
-    Some([parts.next()?.into(), generation.into(), partition.into(), offset.into()])
 }
 
 fn shown(r: &Row) -> DeadLetter {
@@ -300,6 +275,9 @@ fn shown(r: &Row) -> DeadLetter {
         bytes: r.int(10),
         appended_ms: r.int(11),
         created_ms: r.int(12),
+        source: r.opt_text(13).map(Into::into),
+        discarded_ms: r.opt_int(14),
+        discard_reason: r.opt_text(15).map(Into::into),
     }
 }
 

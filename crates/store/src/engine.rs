@@ -138,6 +138,17 @@ impl Engine {
         }
     }
 
+    /// As [`Tx::select`], of what is committed.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn select(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<Row>, StoreError> {
+        match &self.pool {
+            Pool::Postgres(pool) => postgres::select(&mut *pool.acquire().await?, target, keys).await,
+            Pool::Sqlite(pool, _) => sqlite::select(&mut *pool.acquire().await?, target, keys).await,
+        }
+    }
+
     /// Runs a statement and says how many rows it touched. It is a transaction of its own, durable when this returns. A
     /// statement with `RETURNING` goes through a [`Tx`].
     ///
@@ -328,6 +339,14 @@ impl Tx {
     /// Those of the database.
     pub async fn undo(&mut self) -> Result<(), StoreError> {
         self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await
+    }
+
+    /// What a SELECT ends with to lock its rows. SQLite needs nothing: BEGIN IMMEDIATE holds the only lock there is.
+    pub(crate) const fn for_update(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => " FOR UPDATE",
+            Self::Sqlite(..) => "",
+        }
     }
 
     /// Waits until no other process changes tables, and keeps others from doing so until the transaction ends.

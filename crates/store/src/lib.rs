@@ -12,9 +12,12 @@ mod migrations;
 mod operations;
 pub mod views;
 
-pub use checkpoints::{Advance, Checkpoint, Progress, record_hash};
+pub use checkpoints::{Advance, Checkpoint, Held, Progress, record_hash};
 pub use compare::{Comparison, Sample, Snapshot, TableDifference};
-pub use dead_letters::{DeadLetter, FullDeadLetter, MAX_PAGE, NewDeadLetter, key_hash};
+pub use dead_letters::{
+    DeadLetter, FullDeadLetter, KeptLetter, LetterCount, LetterKey, Letters, MAX_PAGE, NewDeadLetter, OpenLetter,
+    key_hash, key_number, letter_id,
+};
 pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
 pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec};
 pub use operations::{NewOperation, Operation};

@@ -84,6 +84,7 @@ fn letter(offset: u64, key: &[u8], parks: bool, parked_behind: bool) -> NewDeadL
         partition: 2,
         offset,
         event_type: None,
+        source: None,
         code: "undecodable",
         reason: "not a Confluent frame".into(),
         parked_behind,

@@ -36,6 +36,11 @@ pub trait PatientFold: Send + Sync + 'static {
         event.key()
     }
 
+    /// The record's key of what is kept under `key`: the way back from [`Self::key`].
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        key
+    }
+
     /// The rows of a patient, one list per table of [`Self::TABLES`].
     fn rows(&self, patient: &str, facts: &Facts<Self::Fact>) -> Vec<Vec<Row>>;
 }

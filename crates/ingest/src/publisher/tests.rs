@@ -34,6 +34,7 @@ async fn records_carry_key_and_headers() {
     assert_eq!(r.key, "p3");
     assert_eq!(header(r, "event-id").unwrap(), prepared(3).id().to_string().as_str());
     assert_eq!(header(r, "event-type").unwrap(), "AppointmentBooked");
+    assert_eq!(header(r, "source").unwrap(), prepared(3).event().header().source.system.as_str());
     assert_eq!(header(r, "traceparent").unwrap(), "00-0af7-b7ad-01");
 }
 

@@ -1,6 +1,6 @@
 //! Reading `timeline_entries` and `patient_links`.
 
-use crate::{Engine, StoreError};
+use crate::{Engine, StoreError, Tx};
 use domain::table::Value;
 use domain::views::timeline::identity::{self, Identity};
 use domain::views::timeline::{Stored, assemble};
@@ -101,6 +101,17 @@ async fn read(engine: &Engine, patients: &BTreeSet<String>, which: &str) -> Resu
                 .ok_or_else(|| StoreError::Data(format!("the event at {partition}:{offset} can't be read")))
         })
         .collect()
+}
+
+/// Where the log has the events of a patient: partition, offset and id of each.
+///
+/// # Errors
+/// Those of the database.
+pub async fn positions(tx: &mut Tx, patient: &str) -> Result<Vec<(i64, u64, String)>, StoreError> {
+    let sql = "SELECT partition, log_offset, event_id FROM timeline_entries WHERE patient_id = $1";
+    let rows = tx.query(sql, &[patient.into()]).await?;
+    let offset = |r: &crate::Row| u64::try_from(r.int(1)).unwrap_or(u64::MAX);
+    Ok(rows.iter().map(|r| (r.int(0), offset(r), r.text(2).to_owned())).collect())
 }
 
 /// The patients that have a journey of this name, or an event with this id.

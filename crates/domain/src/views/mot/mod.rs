@@ -76,6 +76,13 @@ impl PatientFold for Mot {
         if key == *about { key } else { format!("{key}/{about}") }
     }
 
+    fn record_key<'k>(&self, key: &'k str) -> &'k str {
+        match key.rsplit_once('/') {
+            Some((site, event)) if event.parse::<crate::EventId>().is_ok() => site,
+            _ => key,
+        }
+    }
+
     fn rows(&self, patient: &str, facts: &Facts<Fact>) -> Vec<Vec<Row>> {
         tables::rows(patient, &score::assess(&self.standards, facts.iter(), None))
     }

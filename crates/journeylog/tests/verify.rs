@@ -1,0 +1,241 @@
+//! Rows that somebody has changed by hand, and letters that are tried again, with real processes at work on both pairs of
+//! backends.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use domain::views::View;
+use serde_json::{Value as Json, json};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::{BINARY, Backends, Server, caught_up, event, fold};
+
+const PATIENT: &str = "p-demo-0001";
+
+async fn execute(engine: &store::Engine, sql: &str) -> u64 {
+    engine.execute(sql, &[]).await.unwrap()
+}
+
+fn lines(out: &str) -> Vec<Json> {
+    out.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+}
+
+/// Publishes check-ins of new patients until told to stop; how many.
+fn publishing(server: &Server) -> (tokio::task::JoinHandle<u64>, tokio_util::sync::CancellationToken) {
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let (http, url, stop) = (server.http.clone(), server.url("/v1/events"), cancel.clone());
+    let task = tokio::spawn(async move {
+        let mut n = 0;
+        while !stop.is_cancelled() {
+            let e = event("PatientCheckedIn", &format!("p-busy-{n}"), "2026-03-09T01:40:00Z", json!({}));
+            let sent = http.post(&url).header("content-type", "application/json").body(e.to_string()).send().await;
+            assert_eq!(sent.unwrap().status().as_u16(), 201);
+            n += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        n
+    });
+    (task, cancel)
+}
+
+async fn tampered_rows_are_found_and_repaired(b: &Backends) {
+    let sample = b.sample(40, 5);
+    assert_eq!(b.run(&["publish", sample.to_str().unwrap(), "--json"]).code, 0);
+    let server = b.start(&["all"]).await;
+    caught_up(b, &View::ALL).await;
+    let (busy, cancel) = publishing(&server);
+    let views = [("timeline", View::Timeline), ("mot", View::Mot), ("follow-ups", View::FollowUps)];
+    for (view, _) in views {
+        let out = b.run(&["verify", view, "--json"]);
+        assert_eq!(out.code, 0, "{view}: {} {}", out.stdout, out.stderr);
+        assert!(lines(&out.stdout).last().unwrap()["keys"].as_u64().unwrap() >= 40, "{}", out.stdout);
+    }
+    let engine = b.engine().await;
+    let one = |table: &str, key: &str| format!("({key}) IN (SELECT {key} FROM {table} ORDER BY {key} LIMIT 1)");
+    let entry = one("timeline_entries_g1", "patient_id, event_id");
+    let done = [
+        execute(&engine, &format!("UPDATE timeline_entries_g1 SET department = 'x' WHERE {entry}")).await,
+        execute(
+            &engine,
+            &format!("DELETE FROM mot_journeys_g1 WHERE {}", one("mot_journeys_g1", "patient_id, journey_id")),
+        )
+        .await,
+        execute(&engine, &format!("UPDATE mot_state_g1 SET state = NULL WHERE {}", one("mot_state_g1", "patient_id")))
+            .await,
+        execute(&engine, "INSERT INTO follow_up_items_g1 (patient_id, item_id) VALUES ('p-nobody', 'i')").await,
+    ];
+    assert_eq!(done, [1; 4]);
+    for (view, tables) in [
+        ("timeline", json!({"timeline_entries": {"missing": 0, "extra": 0, "differing": 1}})),
+        (
+            "mot",
+            json!({"mot_journeys": {"missing": 1, "extra": 0, "differing": 0},
+                "mot_state": {"missing": 0, "extra": 0, "differing": 1}}),
+        ),
+        ("follow-ups", json!({"follow_up_items": {"missing": 0, "extra": 1, "differing": 0}})),
+    ] {
+        for (repair, code) in [(false, 3), (true, 3), (false, 0)] {
+            let mut args = vec!["verify", view, "--json", "--reason", "somebody was in the database"];
+            args.extend(repair.then_some("--repair"));
+            let out = b.run(&args);
+            assert_eq!(out.code, code, "{view}: {} {}", out.stdout, out.stderr);
+            let sum = lines(&out.stdout).pop().unwrap();
+            assert_eq!(sum["tables"], if code == 3 { tables.clone() } else { json!({}) }, "{}", out.stdout);
+            assert!(!out.stdout.contains("p-"), "no patient in the report: {}", out.stdout);
+        }
+    }
+    cancel.cancel();
+    assert!(busy.await.unwrap() > 0);
+    caught_up(b, &View::ALL).await;
+    let log = b.open_log().await;
+    for (_, view) in views {
+        fold::assert_equals_log(view, &engine, log.as_ref()).await;
+    }
+    one_patient(b, &engine).await;
+    let account = engine.query("SELECT detail, reason FROM operations", &[]).await.unwrap();
+    assert!(account.len() > 20 && account.iter().all(|r| !r.text(0).contains("p-")));
+}
+
+/// One patient, with the time that it takes.
+async fn one_patient(b: &Backends, engine: &store::Engine) {
+    let sql = format!("UPDATE mot_touchpoints_g1 SET score = 1 WHERE patient_id = '{PATIENT}'");
+    assert!(execute(engine, &sql).await > 0);
+    let replay = |apply: bool| {
+        let mut args = vec!["replay", "--patient", PATIENT, "--json"];
+        args.extend(apply.then_some("--apply"));
+        let out = b.run(&args);
+        assert!(!out.stdout.contains(PATIENT) && !out.stderr.contains(PATIENT), "{} {}", out.stdout, out.stderr);
+        (out.code, lines(&out.stdout))
+    };
+    let (code, shown) = replay(false);
+    assert_eq!(code, 3, "{shown:?}");
+    let mot = shown.iter().find(|l| l["view"] == "mot" && l["differences"] != json!([])).unwrap();
+    assert_eq!((&mot["differences"][0]["table"], &mot["scanned"]), (&json!("mot_touchpoints"), &json!(false)));
+    for l in shown.iter().filter(|l| l["ms"].is_number()) {
+        println!("measured: {} {} events in {} ms, scanned {}", l["view"], l["events"], l["ms"], l["scanned"]);
+    }
+    assert_eq!(replay(true).0, 0);
+    let (code, clean) = replay(false);
+    assert!(code == 0 && clean.iter().all(|l| l["differences"] == json!([])), "{clean:?}");
+    let out = b.run(&["replay", "--patient", PATIENT, "--view", "timeline", "--scan"]);
+    assert!(out.code == 0 && out.stdout.contains("whole partition read: nothing differs"), "{}", out.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampered_rows_are_found_and_repaired_embedded() {
+    tampered_rows_are_found_and_repaired(&Backends::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampered_rows_are_found_and_repaired_on_services() {
+    let Some(b) = Backends::services("tampered").await else { return };
+    tampered_rows_are_found_and_repaired(&b).await;
+}
+
+/// The database refuses some rows, patients are parked; once it takes them, a redrive that is killed at any moment brings all
+/// of them in, while further events come.
+async fn a_killed_redrive_loses_and_doubles_nothing(b: &Backends) {
+    let server = b.start(&["all"]).await;
+    caught_up(b, &View::ALL).await;
+    let engine = b.engine().await;
+    let (refuse, allow) = if engine.is_postgres() {
+        (
+            "ALTER TABLE timeline_entries_g1 ADD CONSTRAINT refused CHECK (department <> 'refused')",
+            "ALTER TABLE timeline_entries_g1 DROP CONSTRAINT refused",
+        )
+    } else {
+        (
+            "CREATE TRIGGER refused BEFORE INSERT ON timeline_entries_g1 WHEN NEW.department = 'refused' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            "DROP TRIGGER refused",
+        )
+    };
+    execute(&engine, refuse).await;
+    let send = async |from: usize, to: usize| {
+        let mut body = String::new();
+        for n in from..to {
+            let at = format!("2026-03-09T01:{:02}:00Z", n % 60);
+            let mut e = event("PatientCheckedIn", &format!("p-redrive-{}", n % 30), &at, json!({}));
+            if n < 25 {
+                e["header"]["department"] = "refused".into();
+            }
+            body += &format!("{e}\n");
+        }
+        let (status, answer) = server.post_raw("/v1/events", "application/x-ndjson", body).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    send(0, 600).await;
+    caught_up(b, &View::ALL).await;
+    let summary = lines(&b.run(&["dead-letters", "summary", "--json"]).stdout);
+    let counts: Vec<_> = summary.iter().map(|s| (&s["source"], &s["code"], &s["open"], &s["waiting"])).collect();
+    assert_eq!(counts.len(), 2, "{summary:?}");
+    assert_eq!(counts[1], (&json!("test"), &json!("unstorable"), &json!(25), &json!(0)));
+    assert_eq!(counts[0].3, &json!(25 * 19));
+
+    let tried = b.run(&["dead-letters", "redrive", "--view", "timeline", "--json"]);
+    assert_eq!(lines(&tried.stdout).pop().unwrap()["taken"], 0, "{}", tried.stdout);
+    execute(&engine, allow).await;
+    let rehearsed = b.run(&["dead-letters", "rehearse", "--view", "timeline", "--json"]);
+    assert_eq!(lines(&rehearsed.stdout).pop().unwrap()["taken"], 500, "{} {}", rehearsed.stdout, rehearsed.stderr);
+    assert!(!rehearsed.stdout.contains("p-redrive"));
+    assert_eq!(lines(&b.run(&["dead-letters", "list", "--limit", "1000", "--json"]).stdout).len(), 500);
+
+    for after_ms in [20, 60, 90, 120] {
+        let mut child = Command::new(BINARY)
+            .args(["--log", &b.log, "--store", &b.store, "dead-letters", "redrive", "--view", "timeline"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        send(600 + after_ms, 600 + after_ms + 20).await;
+        tokio::time::sleep(Duration::from_millis(after_ms as u64)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last =
+        b.run(&["dead-letters", "redrive", "--view", "timeline", "--json", "--reason", "the database takes them now"]);
+    assert_eq!(last.code, 0, "{}", last.stderr);
+    caught_up(b, &View::ALL).await;
+    let again = b.run(&["dead-letters", "redrive", "--view", "timeline"]);
+    assert!(again.code == 0 && again.stdout.contains("nothing to do"), "{}", again.stdout);
+    let dead = engine.query("SELECT count(*), (SELECT count(*) FROM parked) FROM dead_letters", &[]).await.unwrap();
+    assert_eq!((dead[0].int(0), dead[0].int(1)), (0, 0));
+    let log = b.open_log().await;
+    assert!(fold::assert_equals_log(View::Timeline, &engine, log.as_ref()).await >= 680);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_redrive_loses_and_doubles_nothing_embedded() {
+    a_killed_redrive_loses_and_doubles_nothing(&Backends::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_redrive_loses_and_doubles_nothing_on_services() {
+    let Some(b) = Backends::services("redrive").await else { return };
+    a_killed_redrive_loses_and_doubles_nothing(&b).await;
+}
+
+/// Beside the projector, all the time: metrics and a line in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_projector_notices_what_was_changed_by_hand() {
+    let b = Backends::embedded();
+    let sample = b.sample(10, 5);
+    assert_eq!(b.run(&["publish", sample.to_str().unwrap(), "--json"]).code, 0);
+    let server = b.start_with(&["all"], &[("JOURNEYLOG_PROJECTOR__VERIFY_KEYS_PER_S", "1000")]).await;
+    caught_up(&b, &View::ALL).await;
+    let engine = b.engine().await;
+    assert!(execute(&engine, "UPDATE follow_up_items_g1 SET points = points + 1").await > 0);
+    let begun = std::time::Instant::now();
+    let metric = "projector_drift_rows{view=\"follow_ups\",table=\"follow_up_items\"}";
+    loop {
+        let text = server.http.get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        if text.contains(metric) && text.contains("projector_verified_keys_total{view=\"timeline\"}") {
+            break;
+        }
+        assert!(begun.elapsed() < support::PATIENCE, "{text}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let logged = server.logged();
+    assert!(logged.contains("the view differs from the log") && !logged.contains(PATIENT), "{logged}");
+    assert_eq!(b.run(&["verify", "follow-ups"]).code, 3, "it is not repaired by itself");
+}

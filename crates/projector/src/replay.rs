@@ -1,0 +1,92 @@
+//! One patient, put right in milliseconds: by the positions that the timeline keeps, or by reading the whole partition.
+
+use crate::patient::sources::{Gathered, Known, Which, beginnings};
+use crate::patient::{Checked, Scope, check, must, rows_of};
+use crate::{Projection, ProjectorError};
+use domain::table::Value;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use store::Durability;
+
+/// What a replay of one key did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// What it saw, and changed if asked to.
+    pub checked: Checked,
+    /// Whether the whole partition was read.
+    pub scanned: bool,
+    /// Reads of the log, where it was not.
+    pub reads: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Folds one key again and compares; puts its rows right if `apply`. `scan` reads the whole partition; without it that is
+/// done only where the timeline's positions can't be trusted: where one does not give its event, or where the view knows
+/// events that the timeline does not. A row that the timeline itself has lost takes a scan.
+///
+/// # Errors
+/// Those of the store and the log; when the log no longer has its beginning, for a scan.
+pub async fn replay<P: Projection>(
+    scope: &Scope<'_, P>,
+    key: &[u8],
+    apply: bool,
+    scan: bool,
+) -> Result<Replayed, ProjectorError> {
+    let begun = Instant::now();
+    let partition = eventlog::partition_of(key, scope.log.partitions());
+    let mut reads = 0;
+    if !scan {
+        let mut known = Known::new(scope.log, partition);
+        known.prepare(scope, key).await?;
+        let trusted = known.sound && knows_all(scope, &known.all(), key).await?;
+        if trusted {
+            let checked = check(scope, partition, key, &mut known, false).await?;
+            // Nothing is changed before it is known, with the partition held, that the positions are right.
+            let right = known.sound && knows_all(scope, &known.all(), key).await?;
+            if right {
+                let again = apply && !checked.differences.is_empty();
+                let checked = if again { check(scope, partition, key, &mut known, true).await? } else { checked };
+                if known.sound {
+                    return Ok(Replayed { checked, scanned: false, reads: known.reads, took: begun.elapsed() });
+                }
+            }
+        }
+        reads = known.reads;
+    }
+    beginnings(scope.log).await?;
+    let keys = Which::Keys(HashSet::from([key.to_vec()]));
+    let mut gathered = Gathered::new(scope.log, partition, 0, keys, usize::MAX);
+    let all = scope.store.checkpoints(scope.generation.view, scope.generation.number).await?;
+    if let Some(c) = all.iter().find(|c| c.partition == partition) {
+        gathered.extend(c.next_offset).await?;
+        gathered.same_log(c.next_offset, c.last_hash)?;
+    }
+    let checked = check(scope, partition, key, &mut gathered, apply).await?;
+    Ok(Replayed { checked, scanned: true, reads, took: begun.elapsed() })
+}
+
+/// Whether the records have every event that the stored states know: a timeline that lost a row must not cost other views
+/// theirs.
+async fn knows_all<P: Projection>(
+    scope: &Scope<'_, P>,
+    records: &[eventlog::Record],
+    key: &[u8],
+) -> Result<bool, ProjectorError> {
+    if !scope.view.spec().state {
+        return Ok(true);
+    }
+    let state = |row: &domain::table::Row| match row.get(2) {
+        Some(Value::Bytes(state)) => state.clone(),
+        _ => Vec::new(),
+    };
+    let mut tx = scope.store.begin(Durability::FromLog).await?;
+    let is = rows_of(scope.view, scope.generation, &mut tx, key).await?.pop().unwrap_or_default();
+    let letters = tx.letter_offsets(scope.generation, eventlog::partition_of(key, scope.log.partitions()), key).await?;
+    tx.rollback().await?;
+    let must = must(scope.view, records, &letters).rows.pop().unwrap_or_default();
+    let has = |is: &domain::table::Row| {
+        must.iter().find(|m| m[0] == is[0]).is_some_and(|m| scope.view.has_all(&state(m), &state(is)))
+    };
+    Ok(is.iter().all(has))
+}
