@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `B` | address of the HTTP server, as in `curl $B/v1/status` |
 //! | `DIR` | a folder of the page's own |
+//! | `REPO` | this repository |
 //! | `PATIENT` | a patient with journeys |
 //! | `DEAD_LETTER` | id of a dead letter of the timeline, which parks a patient |
 //! | `GENERATION` | the newest generation of the view mot |
@@ -163,6 +164,7 @@ impl Instance {
             .env("JOURNEYLOG_STORE__URL", &self.b.store)
             .env("B", base)
             .env("DIR", self.b.dir.path())
+            .env("REPO", Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .env("PATIENT", PATIENT)
             .env("DEAD_LETTER", &self.dead_letter)
             .env("GENERATION", generation.to_string())
