@@ -2,7 +2,7 @@
 
 use crate::{Built, Projection, Rejected};
 use domain::facts::{Added, Facts};
-use domain::table::{Change, Row, Table, Value};
+use domain::table::{Change, Row, Value};
 use domain::views::PatientFold;
 use domain::{Event, EventId};
 use eventlog::Position;
@@ -106,7 +106,7 @@ impl<F: PatientFold> Projection for Folded<F> {
         }
         for (i, change) in writes.tables.iter_mut().enumerate() {
             tx.delete(generation.target(i), &refs(&change.deletes)).await?;
-            tx.upsert(generation.target(i), &unique(&F::TABLES[i], &change.upserts)).await?;
+            tx.upsert(generation.target(i), &refs(&change.upserts)).await?;
         }
         tx.upsert(state, &refs(&writes.states)).await?;
         Ok(writes.rejected)
@@ -251,23 +251,6 @@ pub(crate) fn compare(a: &[Value], b: &[Value]) -> Ordering {
         })
         .find(|o| o.is_ne())
         .unwrap_or(Ordering::Equal)
-}
-
-/// The rows, none with the key of a later one: a statement can't write a row twice. Only where the key doesn't begin with
-/// the patient can two patients (of a careless publisher, who used an id twice) claim one row.
-fn unique<'a>(table: &Table, rows: &'a [Row]) -> Vec<&'a [Value]> {
-    let mut out = refs(rows);
-    if table.columns[0].0 != "patient_id" {
-        out.sort_by(|a, b| compare(&a[..table.key], &b[..table.key]));
-        out.dedup_by(|later, earlier| {
-            let same = later[..table.key] == earlier[..table.key];
-            if same {
-                *earlier = *later;
-            }
-            same
-        });
-    }
-    out
 }
 
 fn refs(rows: &[Row]) -> Vec<&[Value]> {

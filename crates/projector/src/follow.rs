@@ -53,9 +53,14 @@ pub async fn follow<P: Projection>(
                     let generation = match store.generation(spec, info.number).await {
                         Ok(generation) => generation,
                         Err(e) if e.is_transient() => continue,
+                        // Dropped since it was listed.
+                        Err(_) if is_gone(&store, spec, info.number).await => continue,
                         Err(e) => return end(running, tasks, Err(e.into())).await,
                     };
-                    let view = make(&info)?;
+                    let view = match make(&info) {
+                        Ok(view) => view,
+                        Err(e) => return end(running, tasks, Err(e.into())).await,
+                    };
                     tracing::info!(view.name = spec.name, view.generation = info.number, "following");
                     let stop = cancel.child_token();
                     let (log, store, options) = (log.clone(), store.clone(), options.clone());
@@ -77,8 +82,7 @@ pub async fn follow<P: Projection>(
                     running.remove(&number);
                 }
                 Ok((number, Err(e))) => {
-                    let gone = wanted(&store, spec).await.is_ok_and(|w| w.iter().all(|g| g.number != number));
-                    if !gone {
+                    if !is_gone(&store, spec, number).await {
                         break Err(e);
                     }
                     // Its tables were dropped under it.
@@ -100,6 +104,11 @@ async fn wanted(store: &Store, spec: ViewSpec) -> Result<Vec<GenerationInfo>, St
     }
     let all = store.generations(Some(spec.name)).await?;
     Ok(all.into_iter().filter(|g| g.state == State::Following && (g.active || g.fits(spec))).collect())
+}
+
+/// Whether a generation is none to follow any more.
+async fn is_gone(store: &Store, spec: ViewSpec, number: i64) -> bool {
+    wanted(store, spec).await.is_ok_and(|w| w.iter().all(|g| g.number != number))
 }
 
 /// Stops what runs; the first error is the result.

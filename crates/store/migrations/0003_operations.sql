@@ -16,6 +16,26 @@ CREATE TABLE view_tables (
     name text NOT NULL,
     PRIMARY KEY (view, generation, name)
 );
+INSERT INTO view_tables (view, generation, name)
+SELECT g.view, g.generation, t.name || '_g' || CAST(g.generation AS text)
+FROM generations g
+JOIN (
+    SELECT 'timeline' AS view, 'timeline_entries' AS name
+    UNION ALL SELECT 'timeline', 'patient_links'
+    UNION ALL SELECT 'mot', 'mot_touchpoints'
+    UNION ALL SELECT 'mot', 'mot_role_scores'
+    UNION ALL SELECT 'mot', 'mot_journeys'
+    UNION ALL SELECT 'mot', 'mot_alerts'
+    UNION ALL SELECT 'mot', 'mot_links'
+    UNION ALL SELECT 'mot', 'mot_staff_pulses'
+    UNION ALL SELECT 'mot', 'mot_state'
+    UNION ALL SELECT 'follow_ups', 'follow_up_items'
+    UNION ALL SELECT 'follow_ups', 'follow_ups_state'
+) t ON t.view = g.view;
+
+-- A shape names the version of what makes the rows, since then. The timeline's rows are still the same; the states of the
+-- other two views are not, so that they have to be rebuilt.
+UPDATE generations SET shape = shape || '.1' WHERE view = 'timeline';
 
 -- What a rebuild has to do, fixed when it begins, so that an interrupted one goes on where it was: records [0, to_offset) of
 -- each partition, split by key into slices. A slice's rows are committed together with its done_ms.

@@ -86,8 +86,11 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn start(&self, view: &str, generation: i64, partitions: &[u32]) -> Result<Vec<u64>, StoreError> {
+        // A generation that was dropped a moment ago gets none again.
         let sql = "INSERT INTO checkpoints (view, generation, partition, next_offset, appended_ms, updated_at, parked) \
-                   VALUES ($1, $2, $3, 0, 0, $4, 0) ON CONFLICT (view, generation, partition) DO NOTHING";
+                   SELECT view, generation, CAST($3 AS bigint), 0, 0, CAST($4 AS bigint), 0 FROM generations \
+                   WHERE view = $1 AND generation = $2 AND state <> 'dropped' \
+                   ON CONFLICT (view, generation, partition) DO NOTHING";
         let known: BTreeMap<u32, u64> =
             self.checkpoints(view, generation).await?.into_iter().map(|c| (c.partition, c.next_offset)).collect();
         let mut offsets = Vec::with_capacity(partitions.len());

@@ -181,3 +181,38 @@ async fn a_reader_may_ask_for_a_generation() {
         }
     }
 }
+
+/// A store of before generations had their tables listed: the timeline goes on, and what is dropped is gone.
+#[tokio::test]
+async fn an_older_store_is_taken_over() {
+    const OLD: [(i64, &str, &str); 2] = [
+        (1, "spine", include_str!("../migrations/0001_spine.sql")),
+        (2, "follow_up_requests", include_str!("../migrations/0002_follow_up_requests.sql")),
+    ];
+    for db in common::all().await {
+        let engine = Engine::connect(&db.url, 2).await.unwrap();
+        let mut tx = engine.begin(Durability::Full).await.unwrap();
+        let sql = "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, \
+                   applied_ms bigint NOT NULL)";
+        tx.execute(sql, &[]).await.unwrap();
+        for (version, name, text) in OLD {
+            tx.batch(text).await.unwrap();
+            let checksum = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+            let args = [version.into(), name.into(), checksum.into(), 0.into()];
+            tx.execute("INSERT INTO schema_migrations VALUES ($1, $2, $3, $4)", &args).await.unwrap();
+        }
+        tx.execute("CREATE TABLE patient_links_g1 (patient_id text)", &[]).await.unwrap();
+        let sql =
+            "INSERT INTO generations (view, generation, active, shape, created_ms) VALUES ('timeline', 1, 0, 'x', 0)";
+        tx.execute(sql, &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        let store = Store::connect(&db.url, 2).await.unwrap();
+        let shape = store.engine().query("SELECT shape FROM generations", &[]).await.unwrap();
+        assert_eq!(shape[0].text(0), "x.1");
+        store.drop_generation("timeline", 1).await.unwrap();
+        assert!(store.engine().query("SELECT * FROM patient_links_g1", &[]).await.is_err(), "its table is left");
+        // What is dropped gets no checkpoints again.
+        store.start("timeline", 1, &[0]).await.unwrap();
+        assert!(store.checkpoints("timeline", 1).await.unwrap().is_empty());
+    }
+}
