@@ -61,10 +61,8 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
         if rate > 0.0 {
             let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());
-            tasks.spawn(async move {
-                watch.await;
-                ("verify", Ok(()))
-            });
+            // Not among the tasks: neither its end nor its panic must end what it checks.
+            tokio::spawn(watch);
         }
         let run = crate::views::project(*view, mot, log.clone(), store, options, cancel.clone());
         let name = view.as_str();

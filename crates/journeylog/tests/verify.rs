@@ -198,6 +198,13 @@ async fn a_killed_redrive_loses_and_doubles_nothing(b: &Backends) {
     caught_up(b, &View::ALL).await;
     let again = b.run(&["dead-letters", "redrive", "--view", "timeline"]);
     assert!(again.code == 0 && again.stdout.contains("nothing to do"), "{}", again.stdout);
+    for id in [None, Some("timeline.1.0.7")] {
+        let mut args = vec!["dead-letters", "redrive", "--json"];
+        args.extend(id.map_or(vec!["--view", "timeline"], |id| vec![id]));
+        let out = b.run(&args);
+        assert!(out.code == 0 && out.stderr.contains("nothing to do"), "{} {}", out.stdout, out.stderr);
+        assert_eq!(lines(&out.stdout).len(), out.stdout.lines().count(), "JSON only: {}", out.stdout);
+    }
     let dead = engine.query("SELECT count(*), (SELECT count(*) FROM parked) FROM dead_letters", &[]).await.unwrap();
     assert_eq!((dead[0].int(0), dead[0].int(1)), (0, 0));
     let log = b.open_log().await;

@@ -3,6 +3,7 @@
 //! A check holds the checkpoint of the key's partition, so that no projector writes the partition meanwhile: what it finds is
 //! no matter of timing.
 
+pub mod reader;
 pub mod sources;
 
 use crate::folded::compare;
@@ -69,8 +70,9 @@ pub struct Checked {
 
 /// Where the records of a key come from.
 pub trait Source {
-    /// All records of `key` below `next`, in order; asked while the partition is held.
-    async fn records(&mut self, tx: &mut Tx, key: &[u8], next: u64) -> Result<Vec<Record>, ProjectorError>;
+    /// All records of `key` below `next`, in order; asked while the partition is held. Nothing where that is so far ahead of
+    /// what has been read that reading it would take too long.
+    async fn records(&mut self, tx: &mut Tx, key: &[u8], next: u64) -> Result<Option<Vec<Record>>, ProjectorError>;
 }
 
 /// What the rows of a key must be.
@@ -199,7 +201,8 @@ pub async fn rows_of<P: Projection>(
     rows(tx, generation, &keys).await
 }
 
-/// Compares the rows of one key with what the log says, and, if asked, puts them right in the same transaction.
+/// Compares the rows of one key with what the log says, and, if asked, puts them right in the same transaction. Nothing
+/// where the view has gone on too far since `source` read the log.
 ///
 /// # Errors
 /// Those of the store and the log.
@@ -209,11 +212,14 @@ pub async fn check<P: Projection>(
     key: &[u8],
     source: &mut impl Source,
     repair: bool,
-) -> Result<Checked, ProjectorError> {
+) -> Result<Option<Checked>, ProjectorError> {
     let generation = scope.generation;
     let mut tx = scope.store.begin(if repair { Durability::Full } else { Durability::FromLog }).await?;
     let next = tx.hold(generation, partition).await?.map_or(0, |held| held.next_offset);
-    let records = source.records(&mut tx, key, next).await?;
+    let Some(records) = source.records(&mut tx, key, next).await? else {
+        tx.rollback().await?;
+        return Ok(None);
+    };
     let letters = tx.letter_offsets(generation, partition, key).await?;
     let must = must(scope.view, &records, &letters);
     let mut checked =
@@ -246,7 +252,7 @@ pub async fn check<P: Projection>(
     } else {
         tx.rollback().await?;
     }
-    Ok(checked)
+    Ok(Some(checked))
 }
 
 /// Whether a key waits where it must, and only there.

@@ -64,6 +64,15 @@ pub async fn prepare<P: Projection>(
     }
 }
 
+/// The event of a record's value, or why there is none.
+pub fn decoded(value: &[u8]) -> Result<domain::Event, String> {
+    // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
+    match catch_unwind(|| codec::decode(value)) {
+        Ok(event) => event.map_err(|e| e.to_string()),
+        Err(_) => Err("decoding it panicked".into()),
+    }
+}
+
 /// Decodes a record, and says what it is to the view.
 pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
     let poison = |code, reason: String, parks| Outcome::Poison { code, reason, parks };
@@ -74,11 +83,9 @@ pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
         // Every event of this key ends here, so nothing has to wait.
         return poison("unstorable", "the record's key is longer than an index takes".into(), false);
     }
-    // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
-    let event = match catch_unwind(|| codec::decode(&record.value)) {
-        Ok(Ok(event)) => event,
-        Ok(Err(e)) => return poison("undecodable", e.to_string(), true),
-        Err(_) => return poison("undecodable", "decoding it panicked".into(), true),
+    let event = match decoded(&record.value) {
+        Ok(event) => event,
+        Err(reason) => return poison("undecodable", reason, true),
     };
     let key = event.key();
     if key.as_bytes() != record.key {

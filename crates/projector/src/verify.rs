@@ -8,8 +8,9 @@ mod watch;
 
 pub use watch::watch;
 
+use crate::patient::reader::Reader;
 use crate::patient::sources::{Gathered, Which, beginnings, sampled};
-use crate::patient::{Checked, Difference, Scope, by_record_key, check, difference, key_of, must, tables};
+use crate::patient::{Difference, Scope, by_record_key, check, difference, key_of, must, tables};
 use crate::{Projection, ProjectorError};
 use domain::table::Row;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -76,7 +77,8 @@ pub enum Report<'a> {
     Finding(&'a Finding),
 }
 
-/// Compares a generation with the log, up to where its checkpoints are.
+/// Compares a generation with the log, up to where its checkpoints are. Once cancelled, it ends early, well and with a share
+/// that is less than the whole.
 ///
 /// # Errors
 /// Those of the store and the log; when the log no longer has its beginning, or is another one.
@@ -98,12 +100,15 @@ pub async fn verify<P: Projection>(
         seen: HashSet::new(),
         read: BTreeMap::new(),
         next_key: Instant::now(),
+        next_read: Instant::now(),
     };
     for partition in &partitions {
         lap.partition(*partition, partitions.len()).await?;
     }
     if !cancel.is_cancelled() {
         lap.strays().await?;
+    }
+    if !cancel.is_cancelled() {
         lap.progress.done = 1.0;
     }
     Ok(lap.progress)
@@ -122,6 +127,8 @@ struct Lap<'a, P, R> {
     read: BTreeMap<u32, u64>,
     /// When the next key may be compared.
     next_key: Instant,
+    /// When the next records may be read.
+    next_read: Instant,
 }
 
 impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
@@ -136,13 +143,14 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         loop {
             let Some(at) = self.checkpoint(partition).await? else { return Ok(()) };
             let which = Which::Range { first, last: u64::MAX, sample: self.how.sample };
-            let mut gathered =
-                Gathered::new(self.scope.log, partition, 0, which, self.how.bytes).paced(self.how.records_per_s);
-            self.progress.records += gathered.extend(at.next_offset).await?;
+            let mut gathered = Gathered::new(self.reader(partition, 0), partition, which, self.how.bytes);
+            if !self.extend(&mut gathered, at.next_offset).await? {
+                return Ok(());
+            }
             gathered.same_log(at.next_offset, at.last_hash)?;
-            gathered.settle();
-            let read = self.read.entry(partition).or_insert(gathered.next);
-            *read = (*read).min(gathered.next);
+            let end = gathered.settle();
+            let read = self.read.entry(partition).or_insert(gathered.next());
+            *read = (*read).min(gathered.next());
             let suspects = self.suspicious(partition).await?;
             let keys: Vec<Vec<u8>> = gathered.keys.keys().cloned().collect();
             for together in keys.chunks(self.together()) {
@@ -150,14 +158,34 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
                     return Ok(());
                 }
                 self.keys(&mut gathered, partition, together, &suspects).await?;
-                let share = gathered.end() as f64 / u64::MAX as f64;
+                for key in together {
+                    gathered.forget(key);
+                }
+                let share = end as f64 / u64::MAX as f64;
                 self.progress.done = (f64::from(partition) + share) / partitions as f64 * 0.95;
                 (self.report)(Report::Progress(&self.progress));
                 self.pace(together.len()).await;
             }
-            match gathered.end().checked_add(1) {
+            match end.checked_add(1) {
                 Some(next) => first = next,
                 None => return Ok(()),
+            }
+        }
+    }
+
+    fn reader(&self, partition: u32, from: u64) -> Reader {
+        Reader::new(self.scope.log, partition, from).paced(self.how.records_per_s, self.next_read)
+    }
+
+    /// Reads on; `false` where it was cancelled on the way.
+    async fn extend(&mut self, gathered: &mut Gathered, to: u64) -> Result<bool, ProjectorError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Ok(false),
+            count = gathered.extend(to) => {
+                self.progress.records += count?;
+                self.next_read = gathered.due();
+                Ok(true)
             }
         }
     }
@@ -194,7 +222,9 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         suspicious: &Suspicious,
     ) -> Result<(), ProjectorError> {
         if let Some(at) = self.checkpoint(partition).await? {
-            self.progress.records += gathered.extend(at.next_offset).await?;
+            if !self.extend(gathered, at.next_offset).await? {
+                return Ok(());
+            }
             for key in self.differing(gathered, at.next_offset, keys, suspicious).await? {
                 self.held(gathered, partition, &key).await?;
             }
@@ -203,9 +233,28 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         Ok(())
     }
 
-    /// Checks a key with its partition held, and reports it if it differs.
+    /// Checks a key with its partition held, and reports it if it differs. What has come meanwhile is read before, so that
+    /// little is left to read while others wait.
     async fn held(&mut self, from: &mut Gathered, partition: u32, key: &[u8]) -> Result<(), ProjectorError> {
-        let Checked { differences, .. } = check(self.scope, partition, key, from, self.how.repair).await?;
+        let differences = loop {
+            let to = self.checkpoint(partition).await?.map_or(0, |at| at.next_offset);
+            if !self.extend(from, to).await? {
+                return Ok(());
+            }
+            if let Some(checked) = check(self.scope, partition, key, from, self.how.repair).await? {
+                break checked.differences;
+            }
+            if self.how.records_per_s.is_some() {
+                // At this rate it may never catch up. The next time all keys are compared, this one is among them.
+                let name = self.scope.generation.view;
+                tracing::info!(
+                    view.name = name,
+                    key.hash = key_hash(key),
+                    "a key is passed over: the view goes on too fast"
+                );
+                return Ok(());
+            }
+        };
         if !differences.is_empty() {
             let repaired = self.how.repair;
             self.found(Finding { partition: Some(partition), key_hash: key_hash(key), differences, repaired });

@@ -1,11 +1,10 @@
 //! The second half of a worker: one transaction per batch.
 
-use crate::prepare::{Message, Outcome, Prepared};
+use crate::prepare::{Message, Outcome, Prepared, decoded};
 use crate::retry::Retry;
 use crate::{Options, Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -331,10 +330,10 @@ pub fn letter(record: &Record, code: &'static str, reason: String, parks: bool) 
 
 /// The system that a record came from: by its event, or, where that can't be read, by the publisher's header.
 fn source(record: &Record) -> Option<String> {
-    let event = catch_unwind(|| codec::decode(&record.value));
+    let event = decoded(&record.value);
     let system = match &event {
-        Ok(Ok(event)) => event.header().source.system.as_str(),
-        _ => header(record, "source")?,
+        Ok(event) => event.header().source.system.as_str(),
+        Err(_) => header(record, "source")?,
     };
     // Anybody may write headers: what is no name is not shown later on.
     let name = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);

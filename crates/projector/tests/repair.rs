@@ -14,7 +14,7 @@ use domain::views::timeline::Timeline;
 use eventlog::{Log, Position};
 use journeylog_projector::{
     Built, Decision, Finding, Folded, Options, Projection, Redriven, Rejected, Report, Rows, Scope, Thoroughness,
-    follow, redrive, replay, verify,
+    follow, redrive, replay, verify, watch,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -236,6 +236,76 @@ async fn a_sample_takes_its_share_and_lost_letters_are_found() {
         let other = verify(&scope, ALL, &CancellationToken::new(), |_| {}).await.unwrap_err();
         assert!(format!("{:?}", other).contains("another log"), "{other:?}");
     }
+}
+
+/// A check that waits until it may read on ends at once, and doesn't say that it saw everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_cancelled_ends_early_and_says_so() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        let log = MemoryLog::new(4);
+        fill(&log);
+        project(&timeline(), &log, &store).await;
+        let generation = store.generation(timeline().spec(), 1).await.unwrap();
+        let shared: Arc<dyn Log> = Arc::new(Shared(log.clone()));
+        let view = timeline();
+        let scope = Scope { view: &view, generation: &generation, log: &shared, store: &store };
+        let cancel = CancellationToken::new();
+        let slow = Thoroughness { records_per_s: Some(1), ..ALL };
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cancel.cancel();
+        };
+        let done = async {
+            let limit = Duration::from_secs(10);
+            tokio::time::timeout(limit, verify(&scope, slow, &cancel, |_| {})).await.unwrap().unwrap()
+        };
+        let (done, ()) = tokio::join!(done, stop);
+        assert!(done.done < 1.0 && done.keys > 0 && done.findings == 0, "{done:?}");
+    }
+}
+
+/// A log that says when it is read, and never answers.
+struct Stuck(Arc<MemoryLog>, tokio::sync::Notify);
+
+#[async_trait::async_trait]
+impl Log for Stuck {
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.0.ends().len()).unwrap()
+    }
+    async fn append(&self, _: Vec<eventlog::NewRecord>) -> Vec<Result<Position, eventlog::LogError>> {
+        Vec::new()
+    }
+    async fn bounds(&self) -> Result<Vec<(u64, u64)>, eventlog::LogError> {
+        Ok(self.0.ends().into_iter().map(|end| (0, end)).collect())
+    }
+    async fn read(&self, _: u32, _: u64, _: usize) -> Result<Vec<eventlog::Record>, eventlog::LogError> {
+        self.1.notify_one();
+        std::future::pending().await
+    }
+    async fn subscribe(
+        &self,
+        _: &str,
+        _: Arc<dyn eventlog::Start>,
+    ) -> Result<Box<dyn eventlog::Subscription>, eventlog::LogError> {
+        panic!("nobody subscribes")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_continuous_check_ends_at_once_wherever_it_is() {
+    let db = databases::all().await.swap_remove(0);
+    let store = Store::connect(&db.url, 12).await.unwrap();
+    let log = MemoryLog::new(2);
+    fill(&log);
+    project(&timeline(), &log, &store).await;
+    let (stuck, cancel) = (Arc::new(Stuck(log, tokio::sync::Notify::new())), CancellationToken::new());
+    let make = |_: &store::GenerationInfo| Ok(timeline());
+    let run = watch(timeline().spec(), make, stuck.clone(), store, 1.0, cancel.clone());
+    let run = tokio::spawn(run);
+    tokio::time::timeout(Duration::from_secs(60), stuck.1.notified()).await.unwrap();
+    cancel.cancel();
+    tokio::time::timeout(Duration::from_secs(2), run).await.unwrap().unwrap();
 }
 
 /// While events come in and are projected, nothing is reported.

@@ -144,7 +144,7 @@ pub async fn redrive(
     };
     audited(&store, operation, view, selection.generation, why, detail, async {
         let mut sum = Sum { json, rehearse, ..Sum::default() };
-        for (view, info, keys) in chosen(&store, selection, view).await? {
+        for (view, info, keys) in chosen(&store, selection, view, json).await? {
             for key in &keys {
                 // A key with more letters than one transaction takes goes on until nothing more goes in.
                 loop {
@@ -184,7 +184,8 @@ pub async fn discard(settings: &Settings, id: &str, reason: &str, json: bool) ->
         };
         let done = one(settings, &store, view, &info, &key, Decision::Discard { id, reason }).await?;
         if !done.discarded {
-            println!("{id} was discarded before: {}", full.letter.discard_reason.unwrap_or_default());
+            let reason = full.letter.discard_reason.unwrap_or_default();
+            remark(json, format_args!("{id} was discarded before: {reason}"));
         }
         let mut sum = Sum { json, ..Sum::default() };
         if done.discarded {
@@ -196,6 +197,15 @@ pub async fn discard(settings: &Settings, id: &str, reason: &str, json: bool) ->
         Ok(end)
     })
     .await
+}
+
+/// Says something to people: beside the output where that is for a program.
+fn remark(json: bool, text: std::fmt::Arguments<'_>) {
+    if json {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
 }
 
 /// The view that a letter's id begins with.
@@ -218,14 +228,14 @@ pub async fn generation(store: &Store, view: View, number: Option<i64>) -> anyho
 type Chosen = (View, GenerationInfo, Vec<LetterKey>);
 
 /// The keys of a selection, by view.
-async fn chosen(store: &Store, selection: &Selection, view: Option<View>) -> anyhow::Result<Vec<Chosen>> {
+async fn chosen(store: &Store, selection: &Selection, view: Option<View>, json: bool) -> anyhow::Result<Vec<Chosen>> {
     if let Some(id) = &selection.id {
         let Some(full) = store.dead_letter(id).await? else {
-            println!("there is no dead letter {id} (any more): nothing to do");
+            remark(json, format_args!("there is no dead letter {id} (any more): nothing to do"));
             return Ok(Vec::new());
         };
         if full.letter.discarded_ms.is_some() {
-            println!("{id} was discarded: nothing to do");
+            remark(json, format_args!("{id} was discarded: nothing to do"));
             return Ok(Vec::new());
         }
         let view = view_of(id)?;
@@ -251,7 +261,7 @@ async fn chosen(store: &Store, selection: &Selection, view: Option<View>) -> any
         all.push((v, info, keys));
     }
     if all.iter().all(|(_, _, keys)| keys.is_empty()) {
-        println!("no such dead letters: nothing to do");
+        remark(json, format_args!("no such dead letters: nothing to do"));
     }
     Ok(all)
 }

@@ -1,6 +1,7 @@
 //! `verify`: proof that a view equals the log.
 
 use super::dead_letters::{columns, generation};
+use super::rebuild::interrupted;
 use super::{Done, Why, audited, open_store};
 use crate::commands::{PROGRESS_EVERY, REFUSED};
 use crate::settings::Settings;
@@ -12,7 +13,6 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use store::State;
-use tokio_util::sync::CancellationToken;
 
 /// Connections to the store.
 const CONNECTIONS: u32 = 3;
@@ -47,17 +47,24 @@ pub async fn verify(settings: &Settings, what: &Verify, why: &Why) -> anyhow::Re
         let mot = crate::views::mot(settings)?;
         let how = Thoroughness { sample: what.sample, repair: what.repair, ..Thoroughness::default() };
         let mut meter = Meter::new(what);
-        let cancel = CancellationToken::new();
+        let cancel = interrupted();
         let done = with_view!(what.view, mot, |make| {
             let view = crate::views::made(&make, &info)?;
             let scope = Scope { view: &view, generation: &generation, log: &log, store: &store };
             projector::verify(&scope, how, &cancel, |report| meter.show(report)).await?
         });
-        let result = meter.end(&done);
-        let code = if done.findings > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS };
-        Ok(Done { generation: None, result, code })
+        Ok(Done { generation: None, result: meter.end(&done), code: exit_code(&done) })
     })
     .await
+}
+
+/// What a check says to a script: only one that saw everything and found nothing says that all is well.
+fn exit_code(p: &Progress) -> ExitCode {
+    match (p.findings, p.done < 1.0) {
+        (0, false) => ExitCode::SUCCESS,
+        (0, true) => ExitCode::FAILURE,
+        _ => ExitCode::from(REFUSED),
+    }
 }
 
 /// Differences as JSON.
@@ -136,12 +143,17 @@ impl<'a> Meter<'a> {
         let tables: serde_json::Map<String, Value> = self.tables.iter().map(by).collect();
         let mut result = json!({"keys": p.keys, "records": p.records, "differing_keys": p.findings, "tables": tables,
             "repaired": self.what.repair && p.findings > 0});
+        let interrupted = p.done < 1.0;
+        if interrupted {
+            result["interrupted"] = json!(true);
+        }
         if self.what.json {
-            result["done"] = json!(true);
+            result["done"] = json!(!interrupted);
             println!("{result}");
         } else {
             let s = self.begun.elapsed().as_secs_f64();
             let end = match (p.findings, self.what.repair) {
+                (n, _) if interrupted => format!("interrupted at {:.0}%: {n} of these differed", p.done * 100.0),
                 (0, _) => "the view equals the log".to_owned(),
                 (n, true) => format!("{n} differed and were repaired"),
                 (n, false) => format!("{n} differ (--repair puts them right)"),
@@ -149,5 +161,22 @@ impl<'a> Meter<'a> {
             println!("{}: {} keys, {} records read, {s:.1} s: {end}", self.what.view.as_str(), p.keys, p.records);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_check_never_says_that_all_is_well() {
+        let what = Verify { view: View::Mot, generation: None, sample: 1.0, repair: false, json: false };
+        let end = |done, findings| {
+            let p = Progress { done, findings, ..Progress::default() };
+            (Meter::new(&what).end(&p)["interrupted"].clone(), exit_code(&p))
+        };
+        assert_eq!(end(1.0, 0), (Value::Null, ExitCode::SUCCESS));
+        assert_eq!(end(0.9, 0), (json!(true), ExitCode::FAILURE));
+        assert_eq!(end(0.9, 1), (json!(true), ExitCode::from(REFUSED)));
     }
 }

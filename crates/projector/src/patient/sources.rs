@@ -1,15 +1,17 @@
 //! Where the records of a key come from: a read of the whole partition, or the positions that the timeline keeps.
 
+use super::reader::{PAGE, Reader};
 use super::{Scope, Source};
+use crate::prepare::decoded;
 use crate::{Projection, ProjectorError};
 use eventlog::{Log, LogError, Record};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use store::{Tx, key_number, record_hash};
 
-/// Records in one read.
-const PAGE: usize = 5_000;
+/// Records that are read while a partition is held, at most: its projector waits meanwhile.
+const MOST_HELD: u64 = 2_000;
 /// Records between two of a patient that are read along rather than skipped: one read costs about as much as these.
 const GAP: u64 = 1_000;
 
@@ -41,84 +43,82 @@ pub fn sampled(number: u64, sample: f64) -> bool {
 
 /// Records of many keys of one partition, gathered by reading all of it.
 pub struct Gathered {
-    log: Arc<dyn Log>,
+    reader: Reader,
     partition: u32,
-    /// Everything below has been read.
-    pub next: u64,
     which: Which,
     /// The keys' records, in order.
     pub keys: HashMap<Vec<u8>, Vec<Record>>,
+    /// Keys that were asked for, and let go for want of memory.
+    pub left: HashSet<Vec<u8>>,
     bytes: usize,
     most_bytes: usize,
     /// Offset and hash of the last record that was read.
     last: Option<(u64, i64)>,
-    /// Records per second, at most.
-    rate: Option<u64>,
-    /// Whether the range stays as it is, whatever comes.
+    /// Whether the keys stay as they are, whatever comes.
     settled: bool,
 }
 
 impl Gathered {
-    /// Nothing yet. A range that takes more than `most_bytes` of records ends up smaller than asked for.
-    pub fn new(log: &Arc<dyn Log>, partition: u32, from: u64, which: Which, most_bytes: usize) -> Self {
-        let log = log.clone();
-        Self {
-            log,
-            partition,
-            next: from,
-            which,
-            keys: HashMap::new(),
-            bytes: 0,
-            most_bytes,
-            last: None,
-            rate: None,
-            settled: false,
+    /// Nothing yet. Where the records take more than `most_bytes`, it ends up with fewer keys than asked for.
+    pub fn new(reader: Reader, partition: u32, which: Which, most_bytes: usize) -> Self {
+        let (keys, left) = (HashMap::new(), HashSet::new());
+        Self { reader, partition, which, keys, left, bytes: 0, most_bytes, last: None, settled: false }
+    }
+
+    /// Everything below has been read.
+    pub const fn next(&self) -> u64 {
+        self.reader.next
+    }
+
+    /// When the log may be read again, at the reader's rate.
+    pub const fn due(&self) -> Instant {
+        self.reader.due
+    }
+
+    /// Keeps to the keys that it has from now on, as they are being compared: others that come take no memory, and none is
+    /// let go. Says the last number of the range that it has gathered.
+    pub fn settle(&mut self) -> u64 {
+        self.settled = true;
+        let Which::Range { last, .. } = self.which else { return u64::MAX };
+        self.which = Which::Keys(self.keys.keys().cloned().collect());
+        last
+    }
+
+    /// Lets a key go that has been compared.
+    pub fn forget(&mut self, key: &[u8]) {
+        self.keys.remove(key);
+        if let Which::Keys(keys) = &mut self.which {
+            keys.remove(key);
         }
     }
 
-    /// Reads so many records per second, at most.
-    pub fn paced(mut self, rate: Option<u64>) -> Self {
-        self.rate = rate;
-        self
-    }
-
-    /// Keeps the range from now on: what comes later adds to the memory, and takes no key away that is being compared.
-    pub const fn settle(&mut self) {
-        self.settled = true;
-    }
-
-    /// The last number of the range that it has gathered.
-    pub fn end(&self) -> u64 {
-        if let Which::Range { last, .. } = self.which { last } else { u64::MAX }
-    }
-
-    /// Reads on up to `to`; how many records that were.
+    /// Reads on up to `to`, at the reader's rate; how many records that were.
     pub async fn extend(&mut self, to: u64) -> Result<u64, ProjectorError> {
-        let (mut count, begun) = (0_u64, Instant::now());
-        while self.next < to {
-            let wanted = usize::try_from(to - self.next).unwrap_or(PAGE).min(PAGE);
-            let records = self.log.read(self.partition, self.next, wanted).await?;
-            let Some(end) = records.last().map(|r| r.position.offset + 1) else {
-                let end = self.log.bounds().await?.get(self.partition as usize).map_or(0, |b| b.1);
-                if end < to {
-                    return Err(shorter(self.partition, end, to));
-                }
-                self.next = to;
-                break;
-            };
+        let mut count = 0;
+        while let Some(records) = self.reader.page(to).await? {
             count += records.len() as u64;
-            for record in &records {
-                self.take(record);
-            }
-            self.last = records.last().map(|r| (r.position.offset, record_hash(&r.key, &r.value)));
-            self.next = end;
-            self.shrink();
-            if let Some(rate) = self.rate {
-                let due = Duration::from_secs_f64(count as f64 / rate.max(1) as f64);
-                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
-            }
+            self.add(&records);
         }
         Ok(count)
+    }
+
+    /// Reads the rest up to `to` at once, where that is little; whether it was.
+    async fn rest(&mut self, to: u64) -> Result<bool, ProjectorError> {
+        if to.saturating_sub(self.next()) > MOST_HELD {
+            return Ok(false);
+        }
+        while let Some(records) = self.reader.page_now(to).await? {
+            self.add(&records);
+        }
+        Ok(true)
+    }
+
+    fn add(&mut self, records: &[Record]) {
+        for record in records {
+            self.take(record);
+        }
+        self.last = records.last().map(|r| (r.position.offset, record_hash(&r.key, &r.value)));
+        self.shrink();
     }
 
     /// Fails when the record before `next` isn't the one that the checkpoint remembers.
@@ -144,16 +144,27 @@ impl Gathered {
         self.keys.entry(record.key.to_vec()).or_default().push(copy);
     }
 
-    /// Lets the upper half of the range go while there is too much.
+    /// Lets the upper half of the range, or half of the keys, go while there is too much.
     fn shrink(&mut self) {
         while !self.settled && self.bytes > self.most_bytes && self.keys.len() > 1 {
-            let Which::Range { first, last, .. } = &mut self.which else { return };
-            if first == last {
-                return;
+            match &mut self.which {
+                Which::Range { first, last, .. } => {
+                    if first == last {
+                        return;
+                    }
+                    *last = *first + (*last - *first) / 2;
+                    let last = *last;
+                    self.keys.retain(|key, _| key_number(key) <= last);
+                }
+                Which::Keys(wanted) => {
+                    let half: Vec<Vec<u8>> = self.keys.keys().take(self.keys.len() / 2).cloned().collect();
+                    for key in half {
+                        wanted.remove(&key);
+                        self.keys.remove(&key);
+                        self.left.insert(key);
+                    }
+                }
             }
-            *last = *first + (*last - *first) / 2;
-            let last = *last;
-            self.keys.retain(|key, _| key_number(key) <= last);
             let size = |r: &Record| r.key.len() + r.value.len() + RECORD_BYTES;
             self.bytes = self.keys.values().flatten().map(size).sum();
         }
@@ -168,10 +179,12 @@ fn bytes_of(bytes: &[u8]) -> bytes::Bytes {
 }
 
 impl Source for Gathered {
-    async fn records(&mut self, _: &mut Tx, key: &[u8], next: u64) -> Result<Vec<Record>, ProjectorError> {
-        self.extend(next).await?;
+    async fn records(&mut self, _: &mut Tx, key: &[u8], next: u64) -> Result<Option<Vec<Record>>, ProjectorError> {
+        if !self.rest(next).await? {
+            return Ok(None);
+        }
         let all = self.keys.get(key).map(Vec::as_slice).unwrap_or_default();
-        Ok(all.iter().filter(|r| r.position.offset < next).cloned().collect())
+        Ok(Some(all.iter().filter(|r| r.position.offset < next).cloned().collect()))
     }
 }
 
@@ -266,7 +279,7 @@ impl Known {
         self.sound &= wanted.sound;
         for (offset, event) in wanted.positions.iter().filter(|(o, _)| **o < next) {
             let record = self.records.get(offset);
-            let id = |r: &Record| Some(codec::decode(&r.value).ok()?.header().event_id.to_string());
+            let id = |r: &Record| Some(decoded(&r.value).ok()?.header().event_id.to_string());
             self.sound &= record.is_some_and(|r| event.is_none() || id(r) == *event);
         }
         Ok(())
@@ -301,16 +314,11 @@ fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {
 }
 
 impl Source for Known {
-    async fn records(&mut self, tx: &mut Tx, key: &[u8], next: u64) -> Result<Vec<Record>, ProjectorError> {
+    async fn records(&mut self, tx: &mut Tx, key: &[u8], next: u64) -> Result<Option<Vec<Record>>, ProjectorError> {
         let wanted = self.wanted(tx, key).await?;
         self.read(&wanted, key, next).await?;
-        Ok(self.records.range(..next).map(|(_, r)| r.clone()).collect())
+        Ok(Some(self.records.range(..next).map(|(_, r)| r.clone()).collect()))
     }
-}
-
-fn shorter(partition: u32, end: u64, to: u64) -> ProjectorError {
-    let why = format!("partition {partition} of the log ends at {end}, before the view's {to}: another log?");
-    LogError::Configuration(why).into()
 }
 
 fn other_log(partition: u32, at: u64) -> ProjectorError {
@@ -336,6 +344,76 @@ pub async fn beginnings(log: &Arc<dyn Log>) -> Result<(), ProjectorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use async_trait::async_trait;
+    use eventlog::{NewRecord, Position, Start, Subscription};
+    use std::time::Duration;
+
+    /// A partition without end.
+    struct Endless;
+
+    #[async_trait]
+    impl Log for Endless {
+        fn partitions(&self) -> u32 {
+            1
+        }
+        async fn append(&self, _: Vec<NewRecord>) -> Vec<Result<Position, LogError>> {
+            Vec::new()
+        }
+        async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError> {
+            Ok(vec![(0, u64::MAX)])
+        }
+        async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+            let record = |offset: u64| Record {
+                position: Position { partition, offset },
+                appended_ms: 1,
+                key: format!("p-{}", offset % 10).into(),
+                value: bytes::Bytes::from_static(b"value"),
+                headers: Vec::new(),
+            };
+            Ok((from..from + max as u64).map(record).collect())
+        }
+        async fn subscribe(&self, _: &str, _: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
+            Err(LogError::Configuration("nobody subscribes".into()))
+        }
+    }
+
+    /// Ten records per second, of some keys.
+    fn slow(which: Which, most_bytes: usize) -> Gathered {
+        let log: Arc<dyn Log> = Arc::new(Endless);
+        Gathered::new(Reader::new(&log, 0, 0).paced(Some(10), Instant::now()), 0, which, most_bytes)
+    }
+
+    #[tokio::test]
+    async fn what_is_read_while_others_wait_is_little_and_not_paced() {
+        let begun = Instant::now();
+        let mut gathered = slow(Which::Range { first: 0, last: u64::MAX, sample: 1.0 }, usize::MAX);
+        assert_eq!(gathered.extend(100).await.ok(), Some(100));
+        assert!(!gathered.rest(101 + MOST_HELD).await.unwrap_or(true), "too much");
+        assert!(gathered.rest(100 + MOST_HELD).await.unwrap_or_default());
+        assert_eq!(gathered.next(), 100 + MOST_HELD);
+        assert!(begun.elapsed() < Duration::from_secs(5), "nothing was waited for");
+        let more = tokio::time::timeout(Duration::from_millis(200), gathered.extend(101 + MOST_HELD));
+        assert!(more.await.is_err(), "now it is");
+        assert_eq!(gathered.next(), 100 + MOST_HELD);
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_to_and_keys_that_were_let_go_are_named() {
+        let asked: HashSet<Vec<u8>> = (0..10).map(|n| format!("p-{n}").into_bytes()).collect();
+        let most = 250 * (RECORD_BYTES + 8);
+        let mut gathered = slow(Which::Keys(asked.clone()), most);
+        assert_eq!(gathered.extend(1_000).await.ok(), Some(1_000));
+        assert!(gathered.bytes <= most && !gathered.keys.is_empty());
+        let has: HashSet<Vec<u8>> = gathered.keys.keys().cloned().collect();
+        assert!(has.is_disjoint(&gathered.left) && &has | &gathered.left == asked);
+        let mut gathered = slow(Which::Range { first: 0, last: u64::MAX, sample: 1.0 }, usize::MAX);
+        assert_eq!(gathered.extend(5).await.ok(), Some(5));
+        assert_eq!(gathered.settle(), u64::MAX);
+        gathered.forget(b"p-4");
+        assert!(gathered.rest(100).await.unwrap_or_default());
+        assert_eq!(gathered.keys.len(), 4, "keys that came later, and those that are done, take no memory");
+        assert!(gathered.keys.values().all(|records| records.len() == 10));
+    }
 
     #[test]
     fn what_lies_close_together_is_one_read() {

@@ -1,7 +1,7 @@
 //! Rows of keys that the log doesn't have.
 
 use super::{Finding, Lap, Report, in_sample};
-use crate::patient::sources::{Gathered, Which};
+use crate::patient::sources::{Gathered, Which, sampled};
 use crate::patient::{Difference, tables};
 use crate::{Projection, ProjectorError};
 use domain::table::Value;
@@ -17,6 +17,9 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
     /// Goes through the keys of every table; one that no record made is looked into with its partition held.
     pub(super) async fn strays(&mut self) -> Result<(), ProjectorError> {
         self.catch_up().await?;
+        if self.cancel.is_cancelled() {
+            return Ok(());
+        }
         let mut suspects: HashSet<String> = HashSet::new();
         for (name, target) in tables(self.scope.generation) {
             let column = target.columns[0].0;
@@ -48,14 +51,24 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         self.look_into(suspects).await
     }
 
-    /// Notes the keys that have come since a partition was read.
+    /// Notes the keys that have come since a partition was read: their numbers only, page by page.
     async fn catch_up(&mut self) -> Result<(), ProjectorError> {
         for (partition, from) in self.read.clone() {
             let Some(at) = self.checkpoint(partition).await? else { continue };
-            let which = Which::Range { first: 0, last: u64::MAX, sample: self.how.sample };
-            let mut late = Gathered::new(self.scope.log, partition, from, which, usize::MAX);
-            self.progress.records += late.extend(at.next_offset).await?;
-            self.seen.extend(late.keys.keys().map(|key| key_number(key)));
+            let mut reader = self.reader(partition, from);
+            loop {
+                let page = tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => return Ok(()),
+                    page = reader.page(at.next_offset) => page?,
+                };
+                let Some(records) = page else { break };
+                self.progress.records += records.len() as u64;
+                let numbers = records.iter().map(|r| key_number(&r.key));
+                self.seen.extend(numbers.filter(|n| sampled(*n, self.how.sample)));
+            }
+            self.next_read = reader.due;
+            self.read.insert(partition, reader.next);
         }
         Ok(())
     }
@@ -69,13 +82,27 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
             let from = if known { 0 } else { self.read.get(&partition).copied().unwrap_or(0) };
             places.entry((partition, from)).or_default().insert(key.into_bytes());
         }
-        for ((partition, from), keys) in places {
-            let mut gathered = Gathered::new(self.scope.log, partition, from, Which::Keys(keys.clone()), usize::MAX);
-            if let Some(at) = self.checkpoint(partition).await? {
-                self.progress.records += gathered.extend(at.next_offset).await?;
-            }
-            for key in keys {
-                self.held(&mut gathered, partition, &key).await?;
+        for ((partition, from), mut keys) in places {
+            // As many times as the memory asks for.
+            while !keys.is_empty() {
+                let which = Which::Keys(keys.clone());
+                let mut gathered = Gathered::new(self.reader(partition, from), partition, which, self.how.bytes);
+                if let Some(at) = self.checkpoint(partition).await?
+                    && !self.extend(&mut gathered, at.next_offset).await?
+                {
+                    return Ok(());
+                }
+                gathered.settle();
+                let left = std::mem::take(&mut gathered.left);
+                for key in keys.difference(&left) {
+                    if self.cancel.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.held(&mut gathered, partition, key).await?;
+                    gathered.forget(key);
+                    self.pace(1).await;
+                }
+                keys = left;
             }
         }
         Ok(())

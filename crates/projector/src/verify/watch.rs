@@ -36,9 +36,13 @@ pub async fn watch<P: Projection>(
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(REST) => {}
         }
-        match lap(spec, &make, &log, &store, keys_per_s, &cancel, &mut drift).await {
-            Ok(()) => {}
-            Err(e) => tracing::warn!(view.name = spec.name, error = %e, "the continuous check has to begin again"),
+        // Dropped anywhere: a transaction that it is in is rolled back, and it writes nothing.
+        let done = tokio::select! {
+            () = cancel.cancelled() => return,
+            done = lap(spec, &make, &log, &store, keys_per_s, &cancel, &mut drift) => done,
+        };
+        if let Err(e) = done {
+            tracing::warn!(view.name = spec.name, error = %e, "the continuous check has to begin again");
         }
     }
 }
@@ -65,6 +69,7 @@ async fn lap<P: Projection>(
     if at.iter().map(behind).sum::<u64>() > MOST_BEHIND {
         return Ok(());
     }
+    drift.keys = 0;
     let generation = store.generation(spec, info.number).await?;
     let view = make(&info)?;
     let scope = Scope { view: &view, generation: &generation, log, store };
