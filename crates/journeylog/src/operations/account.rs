@@ -49,8 +49,11 @@ fn text(o: &Operation) -> String {
     if let Some(ended) = o.ended_ms {
         line.push_str(&format!(" after {:.1} s", (ended - o.begun_ms) as f64 / 1000.0));
     }
-    if let Some(result) = o.result.as_deref().filter(|r| *r != "{}") {
-        line.push_str(&format!(", {result}"));
+    // Figures only; --json has it all.
+    if let Some(Ok(Value::Object(result))) = o.result.as_deref().map(serde_json::from_str::<Value>) {
+        for (name, value) in result.iter().filter(|(_, v)| !v.is_object() && !v.is_array() && !v.is_null()) {
+            line.push_str(&format!(", {name}: {value}"));
+        }
     }
     if let Some(reason) = &o.reason {
         line.push_str(&format!("; reason: {reason}"));
