@@ -14,7 +14,8 @@ use crate::options::{KafkaTarget, Options};
 use crate::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
 use async_trait::async_trait;
 use client::Settings;
-use futures::stream::BoxStream;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use std::sync::Arc;
 
 /// A log in a topic.
@@ -58,7 +59,19 @@ impl Log for KafkaLog {
     }
 
     fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
-        scan::scan(self.settings.clone(), partition, from, to.max(from))
+        let scan = scan::scan(self.settings.clone(), partition, from, to);
+        // What ended early (an end of the partition that moved back, a thread that is gone) must not pass for the whole.
+        let step = move |(mut scan, at): (BoxStream<'static, _>, u64)| async move {
+            match scan.next().await {
+                Some(Ok::<Vec<Record>, _>(batch)) => {
+                    let next = batch.last().map_or(at, |r| r.position.offset + 1);
+                    Ok(Some((batch, (scan, next))))
+                }
+                Some(Err(error)) => Err(error),
+                None => crate::ended(self, partition, at, to).await,
+            }
+        };
+        stream::try_unfold((scan, from), step).boxed()
     }
 
     async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {

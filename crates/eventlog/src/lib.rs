@@ -111,7 +111,8 @@ pub trait Log: Send + Sync {
     async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError>;
 
     /// Reads the records of a partition from offset `from` up to, but not with, offset `to`, in order and in batches, faster than
-    /// [`Log::read`] again and again. An error ends it; what came before it stays good.
+    /// [`Log::read`] again and again. An error ends it; what came before it stays good. Without an error it ends only when there
+    /// is nothing more before `to`: `Unavailable` where it could not come so far.
     fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
         let step = move |at: u64| async move {
             if at >= to {
@@ -120,8 +121,9 @@ pub trait Log: Send + Sync {
             let max = usize::try_from(to - at).unwrap_or(SCAN_RECORDS).min(SCAN_RECORDS);
             let mut records = self.read(partition, at, max).await?;
             records.retain(|r| r.position.offset < to);
-            // None left: the log has gaps, or ends before `to`.
-            Ok(records.last().map(|r| r.position.offset + 1).map(|next| (records, next)))
+            let Some(last) = records.last() else { return ended(self, partition, at, to).await };
+            let next = last.position.offset + 1;
+            Ok(Some((records, next)))
         };
         stream::try_unfold(from, step).boxed()
     }
@@ -159,6 +161,28 @@ pub trait Subscription: Send + Sync {
 
     /// Leaves the group.
     async fn close(self: Box<Self>);
+}
+
+/// Whether no record lies in `[from, to)` of a partition although the log reaches from `from` to `to`: offsets may have gaps, at
+/// the end too.
+///
+/// # Errors
+/// Those of the log.
+pub async fn is_gap<L: Log + ?Sized>(log: &L, partition: u32, from: u64, to: u64) -> Result<bool, LogError> {
+    // In this order: what the read doesn't find isn't missing because the log had not come so far.
+    let (first, end) = log.bounds().await?.get(partition as usize).copied().unwrap_or_default();
+    if from < first || end < to {
+        return Ok(false);
+    }
+    Ok(log.read(partition, from, 1).await?.first().is_none_or(|r| r.position.offset >= to))
+}
+
+/// The end of a scan that has come to `at` and found nothing more before `to`.
+async fn ended<L: Log + ?Sized, T>(log: &L, partition: u32, at: u64, to: u64) -> Result<Option<T>, LogError> {
+    if at >= to || is_gap(log, partition, at, to).await? {
+        return Ok(None);
+    }
+    Err(LogError::Unavailable(format!("a scan of partition {partition} ended at offset {at}, before {to}")))
 }
 
 /// Opens the log at a URL, and makes it first where there is none.

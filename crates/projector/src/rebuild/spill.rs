@@ -4,7 +4,7 @@ use super::passes;
 use crate::ProjectorError;
 use crate::retry::Retry;
 use bytes::{Buf as _, BufMut as _, Bytes};
-use eventlog::{Log, Position, Record};
+use eventlog::{Log, LogError, Position, Record};
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -95,21 +95,27 @@ impl Reader {
                 let next = async {
                     tokio::select! { () = self.cancel.cancelled() => None, next = scan.next() => next }
                 };
-                match self.runtime.block_on(next) {
-                    None => return Ok(()),
+                let e = match self.runtime.block_on(next) {
+                    None if at >= s.to || self.cancel.is_cancelled() => return Ok(()),
+                    // The checkpoint will be at `to`: a scan that ended early must not pass for the whole.
+                    None => match self.runtime.block_on(eventlog::is_gap(self.log.as_ref(), s.partition, at, s.to)) {
+                        Ok(true) => return Ok(()),
+                        Ok(false) => LogError::Unavailable(format!("partition {} ended at {at}", s.partition)),
+                        Err(e) => e,
+                    },
                     Some(Ok(batch)) => {
                         retry = None;
                         at = batch.last().map_or(at, |r| r.position.offset + 1);
                         take(batch)?;
+                        continue;
                     }
-                    Some(Err(e)) => {
-                        let retry = retry.get_or_insert_with(|| Retry::new(self.patience));
-                        if !passes(&e) || !self.runtime.block_on(retry.again(&self.cancel)) {
-                            return Err(e.into());
-                        }
-                        continue 'again;
-                    }
+                    Some(Err(e)) => e,
+                };
+                let retry = retry.get_or_insert_with(|| Retry::new(self.patience));
+                if !passes(&e) || !self.runtime.block_on(retry.again(&self.cancel)) {
+                    return Err(e.into());
                 }
+                continue 'again;
             }
         }
     }
