@@ -368,10 +368,18 @@ impl Tx {
     /// Those of the database.
     pub async fn stop_the_world(&mut self) -> Result<(), StoreError> {
         if let Self::Postgres(_) = self {
-            self.batch(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")).await?;
+            self.wait_briefly().await?;
             self.lock_schema().await?;
             // The whole table, since rows locked one by one could meet a projector that locks them in another order.
             self.batch("LOCK TABLE checkpoints IN EXCLUSIVE MODE").await?;
+        }
+        Ok(())
+    }
+
+    /// From here on the transaction waits 400 ms for each lock, then gives up: those who wait behind it wait as well.
+    pub(crate) async fn wait_briefly(&mut self) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            self.batch(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")).await?;
         }
         Ok(())
     }

@@ -277,9 +277,11 @@ impl Store {
     /// Removes a generation that readers don't see: its tables, checkpoints, dead letters and parked keys.
     ///
     /// # Errors
-    /// When it is the active one, or there is none; and those of the database.
+    /// When it is the active one, or there is none; and those of the database: a transient one while somebody works in its
+    /// tables.
     pub async fn drop_generation(&self, view: &str, number: i64) -> Result<(), StoreError> {
         let mut tx = self.engine().begin(Durability::Full).await?;
+        tx.wait_briefly().await?;
         tx.lock_schema().await?;
         let all = tx.generations(Some(view)).await?;
         let found = all.iter().find(|g| g.number == number && g.state != State::Dropped);

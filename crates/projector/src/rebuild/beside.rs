@@ -1,11 +1,12 @@
 //! A filled generation beside the live one: it catches up, is compared, and readers are switched to it.
 
 use super::{Phase, Place, patiently};
+use crate::dispatch::transient;
 use crate::prepare::{Prepared, outcome};
 use crate::retry::Retry;
 use crate::writer::{rejection, sort};
 use crate::{Options, Projection, ProjectorError, run};
-use eventlog::{Log, Record};
+use eventlog::{Log, LogError, Record};
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const NOBODY_FOLLOWS: Duration = Duration::from_secs(3);
 /// Records of one read while the last gap is closed.
 const READ: usize = 1_000;
+/// How long the log may take inside the switch, for what came since it was read before: readers' writes wait for it.
+const READ_LOCKED: Duration = Duration::from_secs(1);
+
+/// By partition `from` and `to`, and all records of `[from, to)`.
+type Read = BTreeMap<u32, (u64, u64, Vec<Record>)>;
 
 /// What [`switch`] did.
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +152,7 @@ pub async fn switch<P: Projection>(
         };
         let passes = match &e {
             ProjectorError::Store(e) => e.is_transient(),
+            ProjectorError::Log(e) => transient(e),
             ProjectorError::Behind { .. } => true,
             _ => false,
         };
@@ -162,6 +169,7 @@ async fn attempt<P: Projection>(
     store: &Store,
 ) -> Result<Switched, ProjectorError> {
     let number = generation.number;
+    let known = before(generation, log, store).await?;
     let begun = Instant::now();
     let mut tx = store.begin(Durability::Full).await?;
     tx.stop_the_world().await?;
@@ -182,7 +190,10 @@ async fn attempt<P: Projection>(
             tx.rollback().await?;
             return Err(ProjectorError::Behind { generation: number, events: closed });
         }
-        close(view, &mut tx, generation, log, &gaps).await?;
+        let missing = lacking(known, log, &gaps);
+        let late = |_| LogError::Unavailable("the log took too long to answer while the switch held its locks".into());
+        let records = tokio::time::timeout(READ_LOCKED, missing).await.map_err(late)??;
+        close(view, &mut tx, generation, &gaps, records).await?;
     }
     if active != Some(number) {
         tx.point(store.engine(), generation).await?;
@@ -191,18 +202,52 @@ async fn attempt<P: Projection>(
     Ok(Switched { from: active, closed, took: begun.elapsed() })
 }
 
+/// Reads what a generation lacks before anybody has to wait for the switch.
+async fn before(generation: &Generation, log: &dyn Log, store: &Store) -> Result<Read, ProjectorError> {
+    let (view, number) = (generation.view, generation.number);
+    let active = store.generations(Some(view)).await?.iter().find(|g| g.active).map(|g| g.number);
+    let Some(active) = active.filter(|a| *a != number) else { return Ok(Read::new()) };
+    let gaps = gaps(&store.checkpoints(view, active).await?, &store.checkpoints(view, number).await?);
+    if events(&gaps) > MAX_GAP {
+        // Too many now; the transaction says whether they still are.
+        return Ok(Read::new());
+    }
+    let mut read = Read::new();
+    for (partition, (from, to)) in gaps {
+        read.insert(partition, (from, to, stretch(log, partition, from, to).await?));
+    }
+    Ok(read)
+}
+
+/// The records of `gaps`: those known, and what came since from the log.
+async fn lacking(
+    mut known: Read,
+    log: &dyn Log,
+    gaps: &BTreeMap<u32, (u64, u64)>,
+) -> Result<BTreeMap<u32, Vec<Record>>, LogError> {
+    let mut all = BTreeMap::new();
+    for (&partition, &(from, to)) in gaps {
+        let (first, end, mut records) = known.remove(&partition).unwrap_or((from, from, Vec::new()));
+        let end = if first <= from && end >= from { end } else { from };
+        records.retain(|r| r.position.offset >= from && r.position.offset < end.min(to));
+        records.extend(stretch(log, partition, end, to).await?);
+        all.insert(partition, records);
+    }
+    Ok(all)
+}
+
 /// Folds what a generation lacks, as its projector would.
 async fn close<P: Projection>(
     view: &P,
     tx: &mut Tx,
     generation: &Generation,
-    log: &dyn Log,
     gaps: &BTreeMap<u32, (u64, u64)>,
+    mut records: BTreeMap<u32, Vec<Record>>,
 ) -> Result<(), ProjectorError> {
     let (mut prepared, mut steps) = (Vec::new(), Vec::new());
     for (&partition, &(from, to)) in gaps {
         let mut step = Advance { partition, expected: from, next: to, appended_ms: 0, last_hash: 0 };
-        for record in stretch(log, partition, from, to).await? {
+        for record in records.remove(&partition).unwrap_or_default() {
             step.appended_ms = record.appended_ms;
             step.last_hash = store::record_hash(&record.key, &record.value);
             prepared.push(Prepared { outcome: outcome(view, &record), record });
@@ -225,12 +270,17 @@ async fn close<P: Projection>(
 }
 
 /// The records of a short stretch.
-async fn stretch(log: &dyn Log, partition: u32, from: u64, to: u64) -> Result<Vec<Record>, ProjectorError> {
+async fn stretch(log: &dyn Log, partition: u32, from: u64, to: u64) -> Result<Vec<Record>, LogError> {
     let (mut all, mut at) = (Vec::new(), from);
     while at < to {
         let max = usize::try_from(to - at).unwrap_or(READ).min(READ);
         let records = log.read(partition, at, max).await?;
-        let Some(last) = records.last() else { break };
+        let Some(last) = records.last() else {
+            if eventlog::is_gap(log, partition, at, to).await? {
+                break;
+            }
+            return Err(LogError::Unavailable(format!("partition {partition} ended at {at}, before {to}")));
+        };
         at = last.position.offset + 1;
         all.extend(records.into_iter().filter(|r| r.position.offset < to));
     }
