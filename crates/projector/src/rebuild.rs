@@ -103,6 +103,11 @@ pub async fn rebuild<P: Projection>(
     let &Place { log, store, progress, cancel } = place;
     let slices = store.slices(generation).await?;
     progress.begin(&slices);
+    let all = store.generations(Some(generation.view)).await?;
+    if all.iter().any(|g| g.number == generation.number && g.state == options.then) {
+        // An earlier call has come to its end.
+        return Ok(!cancel.is_cancelled());
+    }
     has(log.as_ref(), &slices).await?;
     let discarded = match options.live {
         Some(live) => store.discarded(generation.view, live).await?,
@@ -129,7 +134,9 @@ pub async fn rebuild<P: Projection>(
     let ends: BTreeMap<u32, u64> = slices.iter().map(|s| (s.partition, s.to)).collect();
     let mut checkpoints = Vec::new();
     for partition in 0..log.partitions() {
-        checkpoints.push(checkpoint(log.as_ref(), partition, ends.get(&partition).copied().unwrap_or(0)).await?);
+        let next = ends.get(&partition).copied().unwrap_or(0);
+        let at = patiently(options.patience, cancel, || checkpoint(log.as_ref(), partition, next)).await?;
+        checkpoints.push(at);
     }
     let checkpoints = &checkpoints;
     patiently(options.patience, cancel, || async move {

@@ -63,6 +63,9 @@ pub async fn redrive<P: Projection>(
     decision: Decision<'_>,
 ) -> Result<Redriven, ProjectorError> {
     let mut tx = store.begin(Durability::Full).await?;
+    if matches!(decision, Decision::Discard { .. }) {
+        tx.no_rebuild(generation.view).await?;
+    }
     tx.hold(generation, partition).await?;
     let mut done = Redriven { key_hash: key_hash(key), ..Redriven::default() };
     if let Decision::Discard { id, reason } = decision {

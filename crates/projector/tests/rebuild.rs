@@ -5,16 +5,21 @@ mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod databases;
 
+use async_trait::async_trait;
 use common::{MemoryLog, Shared, event, some};
 use domain::Event;
 use domain::table::Value;
 use domain::views::follow_ups::FollowUps;
 use domain::views::mot::{Mot, Standards};
 use domain::views::timeline::Timeline;
-use eventlog::{Log, Position};
+use eventlog::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use journeylog_projector::rebuild::{self, Place, Progress};
-use journeylog_projector::{Built, Folded, Options, Projection, ProjectorError, Rejected, Rows, follow};
+use journeylog_projector::{
+    Built, Decision, Folded, Options, Projection, ProjectorError, Rejected, Rows, follow, redrive,
+};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use store::{Engine, Generation, State, Store, StoreError, Tx, ViewSpec};
 use tokio_util::sync::CancellationToken;
@@ -316,7 +321,12 @@ async fn what_was_discarded_stays_discarded() {
         assert_eq!(store.engine().execute(sql, &[]).await.unwrap(), 1);
         let second = begin(&*view, &log, &store, 10).await;
         let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+        let first = store.generation(view.spec(), 1).await.unwrap();
+        let discard = Decision::Discard { id: "timeline.1.0.9", reason: "too late" };
+        let refused = redrive(&*view, &first, &store, 0, b"p-2", discard).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("generation 2 of timeline is being filled"), "{refused:?}");
         rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap();
+        assert!(!redrive(&*view, &first, &store, 0, b"p-2", discard).await.unwrap().discarded, "nothing is in its way");
         let rows = store.engine().query("SELECT count(*) FROM timeline_entries_g2", &[]).await.unwrap();
         assert_eq!(rows[0].int(0), 1);
         let sql = "SELECT discarded_ms, discard_reason FROM dead_letters WHERE generation = 2";
@@ -349,13 +359,105 @@ async fn a_generation_that_nobody_follows_catches_up() {
         assert!(switch(Duration::ZERO).await.unwrap_err().to_string().contains("store"), "it is being built");
         rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap();
         assert!(matches!(switch(Duration::ZERO).await, Err(ProjectorError::Behind { .. })));
+        let unfinished = || async { store.unfinished_rebuild(view.spec(), "{}").await.unwrap().map(|g| g.number) };
+        assert_eq!(unfinished().await, Some(2), "a rebuild that ended before the switch goes on with it");
         assert!(
             rebuild::catch_up(&view, &second, 1, &place(&log, &store, &progress, &never), &options()).await.unwrap()
         );
         let switched = switch(PATIENCE).await.unwrap();
         assert!(switched.closed <= 2_000);
+        assert_eq!(unfinished().await, None);
         let [a, b] = [1, 2].map(|g| store.checkpoints("timeline", g));
         let (a, b) = (a.await.unwrap(), b.await.unwrap());
         assert!(a.iter().zip(&b).all(|(a, b)| b.next_offset >= a.next_offset), "readers would go back in time");
+    }
+}
+
+/// A log whose scans end early without saying so, in turn before and in the middle of the records, and whose reads fail at times.
+struct Fickle(Arc<MemoryLog>, AtomicUsize);
+
+#[async_trait]
+impl Log for Fickle {
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.0.ends().len()).unwrap()
+    }
+    async fn append(&self, _: Vec<NewRecord>) -> Vec<Result<Position, LogError>> {
+        Vec::new()
+    }
+    async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError> {
+        Shared(self.0.clone()).bounds().await
+    }
+    async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        if self.1.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+            return Err(LogError::Unavailable("fickle".into()));
+        }
+        Shared(self.0.clone()).read(partition, from, max).await
+    }
+    fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
+        let some = usize::try_from((to - from).min(40)).unwrap();
+        let part = async move {
+            if self.1.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+                return Ok(Vec::new());
+            }
+            Shared(self.0.clone()).read(partition, from, some).await
+        };
+        stream::once(part).filter(|r| std::future::ready(!matches!(r, Ok(r) if r.is_empty()))).boxed()
+    }
+    async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
+        Shared(self.0.clone()).subscribe(group, start).await
+    }
+}
+
+/// What a scan leaves out is asked for again, and a switch outlives a log that is away for a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_ends_early_is_not_the_whole() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let memory = MemoryLog::new(2);
+        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+        let fickle: Arc<dyn Log> = Arc::new(Fickle(memory.clone(), AtomicUsize::new(0)));
+        publish(&memory, 0..300);
+        let view = Arc::new(Rows("timeline", Timeline));
+        let bounds = rebuild::bounds(log.as_ref()).await.unwrap();
+        publish(&memory, 300..400);
+        let live = Live::start(view.clone(), &log, &store);
+        seen(&store, "timeline", 1, &memory).await;
+        live.stop().await;
+        let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+        let there = place(&fickle, &store, &progress, &never);
+        // In one slice, and in several.
+        for (number, slice) in [(2, 1_000_000), (3, 50)] {
+            let next = store.begin_rebuild(view.spec(), "{}", &bounds, slice).await.unwrap();
+            assert_eq!(next.number, number);
+            assert!(rebuild::rebuild(&view, &next, &there, &fast(Some(1))).await.unwrap());
+            let switched = rebuild::switch(&*view, &next, &there, PATIENCE).await.unwrap();
+            if number == 2 {
+                assert!(switched.closed > 100, "{switched:?}");
+            }
+            let first = store.generation(view.spec(), 1).await.unwrap();
+            let (a, b) = (dump(&store, &first).await, dump(&store, &next).await);
+            assert!(a[0].len() > 300 && a == b, "generation {number}");
+        }
+    }
+}
+
+/// Who works in the tables of a generation is not waited for without limit: others wait behind the one who waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_does_not_wait_for_ever() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 4).await.unwrap();
+        if store.engine().one_writer() {
+            continue;
+        }
+        let view = Rows("timeline", Timeline);
+        store.ensure_view(view.spec()).await.unwrap();
+        let second = store.add_generation(view.spec(), State::Following, "{}").await.unwrap();
+        let mut reader = store.begin(store::Durability::FromLog).await.unwrap();
+        reader.query(&format!("SELECT count(*) FROM {}", second.target(0).table), &[]).await.unwrap();
+        let dropped = tokio::time::timeout(Duration::from_secs(5), store.drop_generation("timeline", 2)).await;
+        let refused = dropped.expect("it waits").unwrap_err();
+        assert!(refused.is_transient(), "{refused}");
+        reader.rollback().await.unwrap();
+        store.drop_generation("timeline", 2).await.unwrap();
     }
 }

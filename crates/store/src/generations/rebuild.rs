@@ -64,14 +64,18 @@ impl Store {
         Ok(Generation::new(spec, number))
     }
 
-    /// The generation of these options that a rebuild by this version has begun and not finished; the last of several.
+    /// The generation of these options that a rebuild by this version has begun and that readers never saw, whether it is filled
+    /// already or not; the last of several. One that is older than what readers see isn't gone on with once it is filled.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn unfinished_rebuild(&self, spec: ViewSpec, options: &str) -> Result<Option<Generation>, StoreError> {
         let same = |g: &GenerationInfo| g.options == options && g.made_with == VERSION && g.fits(spec);
-        let fits = |g: &GenerationInfo| g.state == State::Building && same(g);
         let all = self.generations(Some(spec.name)).await?;
+        let active = all.iter().find(|g| g.active).map_or(0, |g| g.number);
+        let unseen =
+            |g: &GenerationInfo| g.state == State::Following && g.activated_ms.is_none() && g.number > active;
+        let fits = |g: &GenerationInfo| (g.state == State::Building || unseen(g)) && same(g);
         Ok(all.iter().rev().find(|g| fits(g)).map(|g| Generation::new(spec, g.number)))
     }
 
@@ -152,6 +156,23 @@ impl Store {
 }
 
 impl Tx {
+    /// Makes sure that nothing fills a generation of the view until the transaction ends: which letters are discarded is known
+    /// when that begins, and must stay the same. This comes before any other lock.
+    ///
+    /// # Errors
+    /// When a generation is being filled, or an unfinished one is left; and those of the database.
+    pub async fn no_rebuild(&mut self, view: &str) -> Result<(), StoreError> {
+        self.lock_schema().await?;
+        match self.generations(Some(view)).await?.iter().find(|g| g.state == State::Building) {
+            Some(g) => Err(StoreError::Configuration(format!(
+                "generation {0} of {view} is being filled, which has to know before what is discarded: wait until that \
+                 rebuild has ended, or drop generation {0} first",
+                g.number
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Claims a slice for this transaction; `false` when its rows are in the store already.
     ///
     /// # Errors
