@@ -231,6 +231,11 @@ async fn a_difference_keeps_readers_where_they_are() {
         let plan = last(&b.run(&["rebuild", "follow-ups", "--plan", "--json"]).stdout);
         assert!(plan["events"].as_u64().unwrap() > 500 && plan["expected_seconds"].as_f64().unwrap() > 0.0, "{plan}");
         assert_eq!((plan["generation"].as_i64(), plan["readers_see"].as_i64()), (Some(2), Some(1)), "{plan}");
+        assert_eq!(plan["switches"], true);
+        let of = |more: &[&str]| last(&b.run(&[&["rebuild", "follow-ups", "--plan", "--json"], more].concat()).stdout);
+        assert!(of(&["--throttle", "1"])["expected_seconds"].as_f64().unwrap() >= plan["events"].as_f64().unwrap());
+        let past = of(&["--until", "0:4,1:1"]);
+        assert_eq!((past["events"].as_i64(), past["switches"].as_bool()), (Some(7), Some(false)), "{past}");
         assert_eq!(b.run(&["generations", "follow-ups"]).stdout.lines().count(), 2, "a plan changes nothing");
         drop(servers);
     }
@@ -272,7 +277,43 @@ async fn a_killed_rebuild_goes_on() {
         assert!(done["resumed"].as_u64().unwrap() > 0, "nothing was left of {kills} killed rebuilds: {done}");
         let building = infos.lines().filter(|l| l.contains("\"building\"")).count();
         assert_eq!(building, 0, "{infos}");
+        assert_eq!((done["generation"].as_i64(), infos.lines().count()), (Some(2), 2), "{infos}");
         fold::assert_equals_log(View::FollowUps, &b.engine().await, log.as_ref()).await;
         drop(servers);
+    }
+}
+
+/// As after an upgrade with other rows: nobody has followed the generation that was built beforehand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_brings_up_what_nobody_followed() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("unfollowed").await) {
+        let unmade = b.run(&["rebuild", "mot", "--plan"]);
+        assert_eq!(unmade.code, 0, "{}", unmade.stderr);
+        assert_eq!(b.run(&["generations", "--json"]).stdout, "", "a plan makes no view");
+        assert_eq!(b.run(&["publish", b.sample(5, 8).to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        assert_eq!(b.run(&["rebuild", "follow-ups", "--no-switch"]).code, 0);
+        let engine = b.engine().await;
+        let sql = "UPDATE generations SET state = $1 WHERE view = 'follow_ups' AND generation = 2";
+        assert_eq!(engine.execute(sql, &["frozen".into()]).await.unwrap(), 1);
+        // Until its projector has noticed.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(b.run(&["publish", b.sample(150, 9).to_str().unwrap()]).code, 0);
+        caught_up(&b, &View::ALL).await;
+        for server in servers {
+            drop(server);
+        }
+        assert_eq!(engine.execute(sql, &["following".into()]).await.unwrap(), 1);
+        let store = store::Store::connect(&b.store, 2).await.unwrap();
+        let mut reached = Vec::new();
+        for g in [1, 2] {
+            let at = store.checkpoints("follow_ups", g).await.unwrap();
+            reached.push(at.iter().map(|c| c.next_offset).sum::<u64>());
+        }
+        assert!(reached[0] > reached[1] + 2_000, "{reached:?} are not far enough apart");
+        let out = b.run(&["switch", "follow-ups", "2"]);
+        assert_eq!(out.code, 0, "{}", out.stderr);
+        fold::assert_equals_log(View::FollowUps, &engine, b.open_log().await.as_ref()).await;
     }
 }

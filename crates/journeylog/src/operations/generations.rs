@@ -1,11 +1,11 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
-use super::rebuild::{SWITCH_PATIENCE, interrupted};
+use super::rebuild::{SWITCH_PATIENCE, connections, follow_options, interrupted};
 use super::{Done, Why, audited, open_store};
 use crate::commands::open_log;
 use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use domain::views::View;
 use projector::rebuild::{self, Place};
 use serde_json::json;
@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{GenerationInfo, State, Store, StoreError};
 
-/// Connections of a switch.
+/// Connections of a drop.
 const CONNECTIONS: u32 = 2;
 /// How long a drop keeps trying while somebody works in the tables.
 const DROP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `journeylog switch`: lets readers see a generation; without a number, the newest that is followed.
 pub async fn switch(settings: &Settings, view: View, number: Option<i64>, why: &Why) -> anyhow::Result<ExitCode> {
-    let store = open_store(settings, CONNECTIONS).await?;
+    let store = open_store(settings, connections(settings)).await?;
     let all = store.generations(Some(view.as_str())).await?;
     let newest = || all.iter().rev().find(|g| g.state == State::Following && !g.active).map(|g| g.number);
     let number = number.or_else(newest).with_context(|| format!("{} has no generation to switch to", view.as_str()))?;
@@ -30,7 +30,7 @@ pub async fn switch(settings: &Settings, view: View, number: Option<i64>, why: &
 
 /// `journeylog rollback`: lets readers see again what they saw before the last switch.
 pub async fn rollback(settings: &Settings, view: View, why: &Why) -> anyhow::Result<ExitCode> {
-    let store = open_store(settings, CONNECTIONS).await?;
+    let store = open_store(settings, connections(settings)).await?;
     let all = store.generations(Some(view.as_str())).await?;
     let seen = |g: &&GenerationInfo| g.state == State::Following && !g.active && g.activated_ms.is_some();
     let before = all.iter().filter(seen).max_by_key(|g| g.activated_ms);
@@ -54,9 +54,18 @@ async fn point(
         let generation = store.generation(spec(view), number).await?;
         let cancel = interrupted();
         let done = with_view!(view, mot(settings)?, |make| {
-            let projection = projection(make, info)?;
+            let projection = Arc::new(projection(make, info)?);
             let place = Place { log: &log, store, progress: &Arc::default(), cancel: &cancel };
-            rebuild::switch(&projection, &generation, &place, SWITCH_PATIENCE).await
+            // Nobody may have followed it: projectors of another version leave alone what they don't know.
+            if let Some(active) = all.iter().find(|g| g.active && g.number != number)
+                && info.state == State::Following
+            {
+                let options = follow_options(settings, view);
+                if !rebuild::catch_up(&projection, &generation, active.number, &place, &options).await? {
+                    bail!("interrupted: readers see what they saw");
+                }
+            }
+            rebuild::switch(&*projection, &generation, &place, SWITCH_PATIENCE).await
         })?;
         let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
         let view = view.as_str();

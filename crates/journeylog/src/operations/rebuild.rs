@@ -50,11 +50,10 @@ pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Resu
     let made = arguments.made_by()?;
     let options = serde_json::to_string(&made)?;
     let log = crate::commands::open_log(settings).await?;
-    let connections = u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX);
-    let store = open_store(settings, connections).await?;
+    let store = open_store(settings, connections(settings)).await?;
     let find = async || anyhow::Ok(store.generations(Some(view.as_str())).await?.into_iter().find(|g| g.active));
     let mut active = find().await?;
-    if active.is_none() {
+    if active.is_none() && !arguments.plan {
         store.ensure_view(spec(view)).await?;
         active = find().await?;
     }
@@ -153,17 +152,29 @@ impl Job<'_> {
     async fn begin(&self) -> anyhow::Result<Generation> {
         let spec = spec(self.view);
         if let Some(left) = self.store.unfinished_rebuild(spec, &self.options).await? {
-            self.say(format!("going on with generation {}", left.number));
+            let (view, number) = (self.view.as_str().replace('_', "-"), left.number);
+            self.say(format!(
+                "going on with generation {number}; to begin anew instead, first `journeylog drop {view} {number}`"
+            ));
             return Ok(left);
         }
+        let bounds = self.bounds().await?;
+        Ok(self.store.begin_rebuild(spec, &self.options, &bounds, self.slice_events()).await?)
+    }
+
+    /// What there is to fold.
+    async fn bounds(&self) -> anyhow::Result<Vec<(u64, u64)>> {
         let mut bounds = rebuild::bounds(self.log.as_ref()).await?;
         if let Some(Until::Positions(ends)) = &self.until {
             for (partition, (_, end)) in (0_u32..).zip(&mut bounds) {
                 *end = (*end).min(ends.get(&partition).map_or(0, |last| last.saturating_add(1)));
             }
         }
-        let each = self.arguments.slice_events.unwrap_or_else(|| self.store.engine().slice_events());
-        Ok(self.store.begin_rebuild(spec, &self.options, &bounds, each).await?)
+        Ok(bounds)
+    }
+
+    fn slice_events(&self) -> u64 {
+        self.arguments.slice_events.unwrap_or_else(|| self.store.engine().slice_events()).max(1)
     }
 
     /// Brings a filled generation up to the live one and compares them; nothing where the live one can't be compared with.
@@ -174,12 +185,7 @@ impl Job<'_> {
         place: &Place<'_>,
     ) -> anyhow::Result<Option<Comparison>> {
         let Some(active) = &self.active else { return Ok(None) };
-        let options = Options {
-            group: format!("journeylog-{}", self.view.as_str()),
-            workers: self.settings.projector.workers,
-            batch: self.settings.projector.batch_records,
-            ..Options::default()
-        };
+        let options = follow_options(self.settings, self.view);
         if !rebuild::catch_up(projection, generation, active.number, place, &options).await? {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
             bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
@@ -248,6 +254,21 @@ impl Job<'_> {
         if a != b {
             self.say(format!("dead letters: {a} in generation {old}, {b} in generation {number}"));
         }
+    }
+}
+
+/// Connections of what may follow a generation besides its own work.
+pub fn connections(settings: &Settings) -> u32 {
+    u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX)
+}
+
+/// How a generation is followed that no projector follows.
+pub fn follow_options(settings: &Settings, view: View) -> Options {
+    Options {
+        group: format!("journeylog-{}", view.as_str()),
+        workers: settings.projector.workers,
+        batch: settings.projector.batch_records,
+        ..Options::default()
     }
 }
 

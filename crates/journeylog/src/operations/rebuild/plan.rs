@@ -3,7 +3,7 @@
 use super::Job;
 use crate::views::spec;
 use projector::Projection;
-use projector::rebuild::{bounds, sample};
+use projector::rebuild::sample;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,16 +15,18 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Measures a sample, and says what is to be expected.
 pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::Result<ExitCode> {
-    let bounds = bounds(job.log.as_ref()).await?;
+    let bounds = job.bounds().await?;
     let all: Vec<u64> = bounds.iter().map(|(from, to)| to - from).collect();
     let events: u64 = all.iter().sum();
-    let each = job.store.engine().slice_events();
+    let each = job.slice_events();
     let slices: u64 = all.iter().map(|n| n.div_ceil(each)).sum();
     let sample = sample(projection, &job.log, &job.store, &bounds).await?;
     let rate = sample.events as f64 / sample.took.as_secs_f64().max(0.001);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = job.settings.projector.workers.max(1);
-    let expected = events as f64 / rate.max(1.0) / workers.min(cores) as f64 * AFTERWARDS;
+    let folding = events as f64 / rate.max(1.0) / workers.min(cores) as f64;
+    let throttled = job.arguments.throttle.map_or(0.0, |most| events as f64 / f64::from(most.get()));
+    let expected = folding.max(throttled) + folding * (AFTERWARDS - 1.0);
     let bytes = sample.bytes as f64 / sample.events.max(1) as f64;
     // A partition that is split passes through files; as many as there are readers at once, and one more is being folded.
     let spilled = all.iter().filter(|n| **n > each).max().copied().unwrap_or(0) as f64 * bytes * 2.0 / MIB;
@@ -42,7 +44,8 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
         Some(left) => job.store.slices(left).await?.iter().filter(|s| s.done).count(),
         None => 0,
     };
-    let next = job.store.generations(Some(job.view.as_str())).await?.last().map_or(1, |g| g.number + 1);
+    // A view that was never made gets generation 1 first, which projectors fill.
+    let next = job.store.generations(Some(job.view.as_str())).await?.last().map_or(2, |g| g.number + 1);
     let number = left.as_ref().map_or(next, |g| g.number);
     let now = job.active.as_ref().map_or(0, |g| g.number);
     let discarded = job.store.discarded(job.view.as_str(), now).await?.len();
@@ -50,7 +53,7 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
         let line = json!({"view": job.view.as_str(), "events": events, "partitions": bounds.len(), "slices": slices,
             "rate_per_worker": rate.round(), "workers": workers, "expected_seconds": expected, "disk_mib": disk.round(),
             "temporary_mib": spilled.round(), "generation": number, "goes_on": left.is_some(), "slices_done": done,
-            "readers_see": now, "discarded": discarded, "made_by": serde_json::from_str::<Value>(&job.options)?});
+            "readers_see": now, "switches": job.until.is_none(), "discarded": discarded, "made_by": serde_json::from_str::<Value>(&job.options)?});
         println!("{line}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -72,8 +75,11 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
         println!("standards    {}", standards.join(", "));
     }
     println!("discarded    {discarded} records, which stay discarded");
-    println!(
-        "readers      see generation {now} until the switch, and {number} from then on; projectors keep both up to date"
-    );
+    let seen = if now == 0 { "nothing yet".to_owned() } else { format!("generation {now}") };
+    if job.until.is_some() {
+        println!("readers      see {seen}, and go on with it; {number} never moves: ?generation={number}");
+    } else {
+        println!("readers      see {seen} until the switch, and {number} from then on; projectors keep both up to date");
+    }
     Ok(ExitCode::SUCCESS)
 }
