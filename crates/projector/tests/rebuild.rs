@@ -388,7 +388,7 @@ impl Log for Fickle {
         Shared(self.0.clone()).bounds().await
     }
     async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
-        if self.1.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+        if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
             return Err(LogError::Unavailable("fickle".into()));
         }
         Shared(self.0.clone()).read(partition, from, max).await
@@ -396,7 +396,7 @@ impl Log for Fickle {
     fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
         let some = usize::try_from((to - from).min(40)).unwrap();
         let part = async move {
-            if self.1.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+            if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
                 return Ok(Vec::new());
             }
             Shared(self.0.clone()).read(partition, from, some).await

@@ -73,8 +73,7 @@ impl Store {
         let same = |g: &GenerationInfo| g.options == options && g.made_with == VERSION && g.fits(spec);
         let all = self.generations(Some(spec.name)).await?;
         let active = all.iter().find(|g| g.active).map_or(0, |g| g.number);
-        let unseen =
-            |g: &GenerationInfo| g.state == State::Following && g.activated_ms.is_none() && g.number > active;
+        let unseen = |g: &GenerationInfo| g.state == State::Following && g.activated_ms.is_none() && g.number > active;
         let fits = |g: &GenerationInfo| (g.state == State::Building || unseen(g)) && same(g);
         Ok(all.iter().rev().find(|g| fits(g)).map(|g| Generation::new(spec, g.number)))
     }

@@ -79,7 +79,9 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
     if job.until.is_some() {
         println!("readers      see {seen}, and go on with it; {number} never moves: ?generation={number}");
     } else {
-        println!("readers      see {seen} until the switch, and {number} from then on; projectors keep both up to date");
+        println!(
+            "readers      see {seen} until the switch, and {number} from then on; projectors keep both up to date"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
