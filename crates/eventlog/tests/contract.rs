@@ -133,6 +133,21 @@ kafka_cases!(
     a_member_that_vanishes_is_replaced,
 );
 
+// The mock cluster's groups wait for a session to run out also where a member has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_leaves_in_the_middle_of_an_assignment() {
+    if let Some(bed) = real().await {
+        group::a_member_leaves_in_the_middle_of_an_assignment(&bed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_leaves_in_the_middle_of_a_revocation() {
+    if let Some(bed) = real().await {
+        group::a_member_leaves_in_the_middle_of_a_revocation(&bed).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stumbles_loses_nothing() {
     let (bed, cluster) = mock().await;

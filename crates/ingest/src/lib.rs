@@ -8,12 +8,14 @@ pub mod import;
 pub mod ndjson;
 pub mod problem;
 pub mod publisher;
+pub mod site;
 
 pub use http::{Gateway, Limits, openapi, router};
 pub use import::{ImportError, ImportReport, Mapping, import};
 pub use ndjson::{NdjsonLimits, Progress, Refused, Summary, publish_ndjson};
 pub use problem::Problem;
 pub use publisher::{Accepted, Prepared, Publisher, Refusal, Settings};
+pub use site::{Pseudonyms, Site};
 
 /// The wall clock, microseconds since 1970; the only place in this crate that reads it.
 #[must_use]

@@ -103,6 +103,8 @@ async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Opti
     let publisher = Arc::new(Publisher::new(log.clone(), window));
     let mut router = Router::new();
     if roles.ingest {
+        // A site file that is wrong is found now, not with the first message.
+        settings.site.pseudonyms()?;
         let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
         tracing::info!(events = known, "recent events remembered");
         router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));

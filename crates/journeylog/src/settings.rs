@@ -9,6 +9,8 @@ use std::path::Path;
 pub const DEFAULT: &str = include_str!("../../../config.default.toml");
 /// Variables of the test suites, which are no configuration.
 const TEST_PREFIX: &str = "JOURNEYLOG_TEST_";
+/// The key of the pseudonyms, which no configuration file holds.
+const PSEUDONYM_KEY: &str = "JOURNEYLOG_PSEUDONYM_KEY";
 /// Who operates, which is no configuration either.
 const OPERATOR: &str = "JOURNEYLOG_OPERATOR";
 
@@ -20,6 +22,7 @@ pub struct Settings {
     pub log: Log,
     pub store: Store,
     pub ingest: Ingest,
+    pub site: Site,
     pub projector: Projector,
     pub query: Query,
     pub follow_ups: FollowUps,
@@ -87,6 +90,32 @@ impl Ingest {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Site {
+    pub file: String,
+    pub pseudonym_key_file: String,
+}
+
+impl Site {
+    /// The site's rules and the key of the pseudonyms, where a site file is named; the key is needed then.
+    pub fn pseudonyms(&self) -> anyhow::Result<Option<ingest::Pseudonyms>> {
+        if self.file.is_empty() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&self.file).with_context(|| format!("site.file {}", self.file))?;
+        let site = ingest::Site::parse(&text).with_context(|| format!("site.file {}", self.file))?;
+        let name = &self.pseudonym_key_file;
+        let key = match name.is_empty() {
+            true => std::env::var(PSEUDONYM_KEY)
+                .with_context(|| format!("a site file needs site.pseudonym_key_file or {PSEUDONYM_KEY}"))?
+                .into_bytes(),
+            false => std::fs::read(name).with_context(|| format!("site.pseudonym_key_file {name}"))?,
+        };
+        Ok(Some(ingest::Pseudonyms::new(&key, std::sync::Arc::new(site))?))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Projector {
     pub workers: usize,
     pub batch_records: usize,
@@ -134,7 +163,8 @@ pub struct Shutdown {
 
 /// Reads the settings.
 pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
-    let env: config::Map<String, String> = env.filter(|(k, _)| !k.starts_with(TEST_PREFIX) && k != OPERATOR).collect();
+    let env: config::Map<String, String> =
+        env.filter(|(k, _)| !k.starts_with(TEST_PREFIX) && k != OPERATOR && k != PSEUDONYM_KEY).collect();
     let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
@@ -165,6 +195,29 @@ mod tests {
         let s = load(None, env(&[])).unwrap();
         assert_eq!(s.listen, "127.0.0.1:8080");
         assert_eq!(s.projector.batch_records, 5000);
+    }
+
+    #[test]
+    fn the_example_of_a_site_is_one() {
+        ingest::Site::parse(include_str!("../../../deploy/site.example.toml")).unwrap();
+    }
+
+    #[test]
+    fn a_site_needs_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(at("site.toml"), "zone = \"Asia/Seoul\"").unwrap();
+        std::fs::write(at("key"), [7; 32]).unwrap();
+        let mut site = Site { file: at("site.toml"), pseudonym_key_file: String::new() };
+        let e = format!("{:#}", site.pseudonyms().unwrap_err());
+        assert!(e.contains("JOURNEYLOG_PSEUDONYM_KEY"), "{e}");
+        site.pseudonym_key_file = at("key");
+        assert!(site.pseudonyms().unwrap().is_some());
+        std::fs::write(at("key"), [7; 31]).unwrap();
+        assert!(site.pseudonyms().is_err());
+        std::fs::write(at("site.toml"), "zone = \"Asia/Soul\"").unwrap();
+        let e = format!("{:#}", site.pseudonyms().unwrap_err());
+        assert!(e.contains("zone"), "{e}");
     }
 
     #[test]

@@ -62,6 +62,8 @@ struct Session {
     options: Options,
     stop: CancellationToken,
     retry: Option<Retry>,
+    /// How many partitions this process has.
+    partitions: metrics::Gauge,
 }
 
 /// The workers are gone; why is known to their tasks.
@@ -117,7 +119,9 @@ impl Session {
         }
         let room = Arc::new(Semaphore::new(options.in_flight_bytes));
         let options = options.clone();
-        Ok(Some(Self { subscription, tasks, workers, owned, room, reached, options, stop, retry: None }))
+        let labels = [("view", generation.view.to_owned()), ("generation", generation.number.to_string())];
+        let partitions = metrics::gauge!("projector_partitions", &labels);
+        Ok(Some(Self { subscription, tasks, workers, owned, room, reached, options, stop, retry: None, partitions }))
     }
 
     /// Reads and hands out until cancelled, or until a worker ends.
@@ -229,6 +233,8 @@ impl Session {
         if let Some(o) = self.owned.get(partition as usize) {
             o.store(owned, Ordering::Release);
         }
+        let count = self.owned.iter().filter(|o| o.load(Ordering::Acquire)).count();
+        self.partitions.set(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     fn worker(&self, partition: u32) -> &mpsc::Sender<Message<Record>> {
@@ -244,6 +250,7 @@ impl Session {
     /// is the result.
     async fn end(mut self, mut result: Result<(), ProjectorError>) -> Result<(), ProjectorError> {
         self.stop.cancel();
+        self.partitions.set(0);
         self.workers.clear();
         self.room.close();
         while let Some(ended) = self.tasks.join_next().await {

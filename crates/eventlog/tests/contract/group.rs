@@ -2,7 +2,7 @@
 
 use super::suite::{Bed, Kept, PARTITIONS, PATIENCE, assert_gapless, assigned, from_zero, next, record};
 use futures::future::BoxFuture;
-use journeylog_eventlog::{Delivery, LogError, Record, Start, Subscription};
+use journeylog_eventlog::{Delivery, Log, LogError, Record, Start, Subscription, open};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,4 +137,59 @@ pub async fn a_member_that_vanishes_is_replaced(bed: &Bed) {
     let mut second = Member::join(bed, &kept, &seen).await;
     until("all read", &mut [&mut second], |_| seen.lock().unwrap().len() == 100).await;
     second.reader.close().await;
+}
+
+/// A log whose sessions outlast a test.
+async fn long_sessions(bed: &Bed) -> Arc<dyn Log> {
+    let mut options = bed.options.clone();
+    options.properties.insert("session.timeout.ms".to_owned(), (2 * PATIENCE.as_millis()).to_string());
+    open(&bed.url, &options).await.unwrap()
+}
+
+/// A store that never answers.
+struct Silent;
+
+impl Start for Silent {
+    fn offsets<'a>(&'a self, _: &'a [u32]) -> BoxFuture<'a, Result<Vec<u64>, LogError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A member that leaves in the middle of a rebalance hands over at once, not when its session has run out.
+pub async fn a_member_leaves_in_the_middle_of_an_assignment(bed: &Bed) {
+    let log = long_sessions(bed).await;
+    let mut first = log.subscribe("leaving", Arc::new(Silent)).await.unwrap();
+    // It has been assigned its partitions by now, and doesn't know where to begin.
+    assert!(tokio::time::timeout(PATIENCE / 3, first.next(10)).await.is_err());
+    first.close().await;
+    let (start, _) = from_zero(PARTITIONS);
+    let mut second = log.subscribe("leaving", start).await.unwrap();
+    assert_eq!(assigned(&mut second).await.len(), PARTITIONS as usize);
+    second.close().await;
+}
+
+/// The same where it had partitions to let go.
+pub async fn a_member_leaves_in_the_middle_of_a_revocation(bed: &Bed) {
+    let log = long_sessions(bed).await;
+    let (start, _) = from_zero(PARTITIONS);
+    let mut first = log.subscribe("leaving", start.clone()).await.unwrap();
+    assigned(&mut first).await;
+    let mut second = log.subscribe("leaving", start).await.unwrap();
+    let mut mine = BTreeSet::new();
+    let joining = tokio::spawn(async move {
+        while mine.len() < PARTITIONS as usize {
+            match next(&mut second, 10).await {
+                Delivery::Assigned(more) => mine.extend(more.iter().map(|p| p.partition)),
+                other => panic!("{other:?}"),
+            }
+        }
+        second.close().await;
+    });
+    loop {
+        if let Delivery::Revoked(_) = next(&mut first, 10).await {
+            break;
+        }
+    }
+    first.close().await;
+    joining.await.unwrap();
 }
