@@ -4,7 +4,8 @@ mod answer;
 mod cloudevents;
 mod stream;
 
-use crate::ndjson::NdjsonLimits;
+use crate::intake::{self, Protocol};
+use crate::ndjson::{self, NdjsonLimits};
 use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Publisher};
 use axum::Router;
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
-use domain::parse::{self, ParseError};
+use domain::parse;
 use futures::StreamExt;
 use metrics::{Counter, counter};
 use serde_json::value::RawValue;
@@ -90,9 +91,8 @@ impl Gateway {
         }
     }
 
-    fn prepare(&self, event: Result<domain::Event, ParseError>, now: domain::Micros) -> Result<Prepared, Problem> {
-        let event = event.map_err(Problem::of_parse);
-        let prepared = event.and_then(|e| Prepared::new(e, &self.limits.ndjson.event, now).map_err(Problem::invalid));
+    fn prepare(&self, event: Result<domain::Event, Problem>, now: domain::Micros) -> Result<Prepared, Problem> {
+        let prepared = ndjson::checked(event, &self.limits.ndjson.event, now, Some(Protocol::Http));
         if prepared.is_err() {
             self.invalid.0.increment(1);
         }
@@ -109,6 +109,9 @@ impl Gateway {
         let event = event?;
         let _room = self.room(1)?;
         let answer = self.publisher.publish(std::slice::from_ref(&event)).await.pop();
+        if let Some(answer) = &answer {
+            intake::answered(&event, Protocol::Http, answer);
+        }
         match answer {
             Some(Ok(accepted)) => Ok(accepted),
             Some(Err(refusal)) => Err(Problem::of_refusal(&refusal, self.limits.retry_after)),
@@ -130,7 +133,9 @@ impl Gateway {
                 Err(problem) => answers.push(Some(problem)),
             }
         }
-        let mut published = self.publisher.publish(&good).await.into_iter();
+        let published = self.publisher.publish(&good).await;
+        good.iter().zip(&published).for_each(|(event, answer)| intake::answered(event, Protocol::Http, answer));
+        let mut published = published.into_iter();
         let retry = self.limits.retry_after;
         let answers = answers.into_iter().map(|problem| match problem {
             Some(problem) => Err(problem),
@@ -241,21 +246,18 @@ async fn handle(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Resu
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let now = crate::now();
     match format {
-        Format::Json if binary => {
-            let event = cloudevents::binary(headers, text);
-            single(gateway.one(event.and_then(|e| gateway.prepare(Ok(e), now))).await)
-        }
+        Format::Json if binary => single(gateway.one(gateway.prepare(cloudevents::binary(headers, text), now)).await),
         Format::Json if text.trim_ascii_start().starts_with('[') => {
-            array(gateway, text, |item| gateway.prepare(parse::event_str(item), now)).await
+            array(gateway, text, |item| gateway.prepare(event_of(item), now)).await
         }
-        Format::CloudEvents => {
-            array(gateway, text, |item| cloudevents::structured(item).and_then(|e| gateway.prepare(Ok(e), now))).await
-        }
-        Format::CloudEvent => {
-            single(gateway.one(cloudevents::structured(text).and_then(|e| gateway.prepare(Ok(e), now))).await)
-        }
-        Format::Json | Format::Ndjson => single(gateway.one(gateway.prepare(parse::event_str(text), now)).await),
+        Format::CloudEvents => array(gateway, text, |item| gateway.prepare(cloudevents::structured(item), now)).await,
+        Format::CloudEvent => single(gateway.one(gateway.prepare(cloudevents::structured(text), now)).await),
+        Format::Json | Format::Ndjson => single(gateway.one(gateway.prepare(event_of(text), now)).await),
     }
+}
+
+fn event_of(text: &str) -> Result<domain::Event, Problem> {
+    parse::event_str(text).map_err(Problem::of_parse)
 }
 
 fn single(result: Result<Accepted, Problem>) -> Result<Response, Problem> {

@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod import;
+pub mod intake;
 pub mod ndjson;
 pub mod problem;
 pub mod publisher;

@@ -1,9 +1,10 @@
 //! NDJSON of any length in bounded memory: lines -> batches -> publisher, several batches under way, answers in order.
 
+use crate::intake::{self, Outcome, Protocol};
 use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Publisher};
 use bytes::{Buf, Bytes, BytesMut};
-use domain::{Micros, parse};
+use domain::{Event, Micros, parse};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use std::io;
@@ -108,14 +109,30 @@ impl Lines {
 }
 
 /// One line as an event ready to publish.
-pub(crate) fn prepare(line: &Line, limits: &NdjsonLimits, now: Micros) -> Result<Prepared, Problem> {
-    match line {
+fn prepare(line: &Line, limits: &NdjsonLimits, now: Micros, counted: Option<Protocol>) -> Result<Prepared, Problem> {
+    let event = match line {
         Line::TooLong => Err(Problem::too_large(format!("the line is longer than {} bytes", limits.line_bytes))),
-        Line::Text(text) => {
-            let event = parse::event(text).map_err(Problem::of_parse)?;
-            Prepared::new(event, &limits.event, now).map_err(Problem::invalid)
+        Line::Text(text) => parse::event(text).map_err(Problem::of_parse),
+    };
+    checked(event, &limits.event, now, counted)
+}
+
+/// Checks an event's rules, and counts what is refused.
+pub(crate) fn checked(
+    event: Result<Event, Problem>,
+    limits: &parse::Limits,
+    now: Micros,
+    counted: Option<Protocol>,
+) -> Result<Prepared, Problem> {
+    let refused = |source: &str, problem: Problem| {
+        if let Some(protocol) = counted {
+            intake::count(source, protocol, Outcome::Refused(problem.code()));
         }
-    }
+        problem
+    };
+    let event = event.map_err(|p| refused(intake::UNKNOWN, p))?;
+    let source = event.header().source.system.clone();
+    Prepared::new(event, limits, now).map_err(|errors| refused(&source, Problem::invalid(errors)))
 }
 
 /// Batches under way. Their first attempts are begun in order, so that events of one key keep their order on the log;
@@ -125,6 +142,8 @@ pub(crate) struct Pipeline {
     under_way: FuturesOrdered<BoxFuture<'static, Vec<LineResult>>>,
     in_flight: usize,
     retry_for: Duration,
+    /// As what answers are counted by source, if at all.
+    counted: Option<Protocol>,
 }
 
 /// A batch: line numbers, and events or refusals.
@@ -132,7 +151,13 @@ pub(crate) type Batch = Vec<(u64, Result<Prepared, Problem>)>;
 
 impl Pipeline {
     pub(crate) fn new(publisher: Arc<Publisher>, in_flight: usize, retry_for: Duration) -> Self {
-        Self { publisher, under_way: FuturesOrdered::new(), in_flight: in_flight.max(1), retry_for }
+        Self { publisher, under_way: FuturesOrdered::new(), in_flight: in_flight.max(1), retry_for, counted: None }
+    }
+
+    /// Counts answers by source ([`intake`]).
+    pub(crate) fn counted(mut self, protocol: Option<Protocol>) -> Self {
+        self.counted = protocol;
+        self
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -145,7 +170,7 @@ impl Pipeline {
 
     /// Begins a batch; answers what is ready already.
     pub(crate) fn push(&mut self, batch: Batch) -> Option<Vec<LineResult>> {
-        self.under_way.push_back(submit(self.publisher.clone(), batch, self.retry_for).boxed());
+        self.under_way.push_back(submit(self.publisher.clone(), batch, self.retry_for, self.counted).boxed());
         self.under_way.next().now_or_never().flatten()
     }
 
@@ -156,7 +181,12 @@ impl Pipeline {
 }
 
 /// Publishes a batch, again while the log is in trouble, and answers per line.
-async fn submit(publisher: Arc<Publisher>, batch: Batch, retry_for: Duration) -> Vec<LineResult> {
+async fn submit(
+    publisher: Arc<Publisher>,
+    batch: Batch,
+    retry_for: Duration,
+    counted: Option<Protocol>,
+) -> Vec<LineResult> {
     const FIRST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
     let mut answers = Vec::with_capacity(batch.len());
@@ -181,6 +211,9 @@ async fn submit(publisher: Arc<Publisher>, batch: Batch, retry_for: Duration) ->
         let mut again = Vec::new();
         let mut again_open = Vec::new();
         for ((i, event), result) in open.into_iter().zip(events).zip(results) {
+            if let Some(protocol) = counted {
+                intake::answered(&event, protocol, &result);
+            }
             match result {
                 Err(refusal) if refusal.is_transient() && !last_try => {
                     again.push(event);
@@ -213,11 +246,12 @@ pub enum Stopped {
     Gone,
 }
 
-/// Reads lines from `chunks`, publishes them, and hands every answer to `out`, in order. `out` says `false` to stop.
+/// Reads lines from `chunks`, publishes them, counts them as `counted`, and hands every answer to `out`, in order. `out` says `false` to stop.
 pub(crate) async fn run<S, O, F>(
     mut chunks: S,
     publisher: Arc<Publisher>,
     limits: NdjsonLimits,
+    counted: Option<Protocol>,
     mut out: O,
 ) -> Result<(), Stopped>
 where
@@ -226,7 +260,7 @@ where
     F: Future<Output = bool> + Send,
 {
     let mut lines = Lines::default();
-    let mut pipeline = Pipeline::new(publisher, limits.in_flight, limits.retry_for);
+    let mut pipeline = Pipeline::new(publisher, limits.in_flight, limits.retry_for).counted(counted);
     let mut broken = None;
     let mut end = false;
     loop {
@@ -236,7 +270,7 @@ where
         while batch.len() < limits.batch_lines && bytes < limits.batch_bytes {
             if let Some((number, line)) = lines.next(limits.line_bytes, end && broken.is_none()) {
                 bytes += if let Line::Text(t) = &line { t.len() } else { 0 };
-                batch.push((number, prepare(&line, &limits, now)));
+                batch.push((number, prepare(&line, &limits, now, counted)));
             } else if end {
                 break;
             } else {
@@ -379,7 +413,7 @@ pub async fn publish_ndjson<R: AsyncRead + Unpin + Send>(
         summary.refused.append(&mut refused);
         std::future::ready(true)
     };
-    run(chunks, publisher, limits, out).await?;
+    run(chunks, publisher, limits, None, out).await?;
     Ok(summary)
 }
 

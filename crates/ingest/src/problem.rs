@@ -126,6 +126,17 @@ impl Problem {
         self
     }
 
+    /// A short code for counting.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self.status {
+            400 => "malformed",
+            409 => "conflict",
+            413 => "too_large",
+            422 => "invalid",
+            _ => "unsupported",
+        }
+    }
+
     /// As JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -1,6 +1,7 @@
 //! NDJSON in, NDJSON out: one answer line per input line, in order, while the input is still coming.
 
 use super::{Gateway, answer};
+use crate::intake::Protocol;
 use crate::ndjson::{self, LineResult, Progress, Stopped};
 use crate::problem::Problem;
 use axum::body::{Body, BodyDataStream};
@@ -71,7 +72,7 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
         }
         tell(sender, text, idle)
     };
-    let ended = ndjson::run(chunks, gateway.publisher.clone(), gateway.limits.ndjson, out).await;
+    let ended = ndjson::run(chunks, gateway.publisher.clone(), gateway.limits.ndjson, Some(Protocol::Http), out).await;
     let mut text = String::new();
     if let Err(stopped) = &ended {
         let problem = match stopped {

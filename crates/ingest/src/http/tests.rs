@@ -393,6 +393,34 @@ async fn cloudevents_binary() {
     assert_eq!(s.send(request.body("[]".into()).unwrap()).await.pointers(), [""]);
 }
 
+#[tokio::test]
+async fn answers_are_counted_by_source() {
+    let s = server();
+    let from = |n: u64, field: &str, value: &str| {
+        let mut v = booking(n);
+        v["header"]["source"]["system"] = "intake-test".into();
+        v[field] = value.into();
+        v
+    };
+    let (one, other, mut bad) = (from(1, "service", "x"), from(1, "service", "y"), from(2, "service", "x"));
+    bad["header"]["zone"] = "Nowhere".into();
+    s.json(&one).await;
+    s.json(&json!([one, other, bad])).await;
+    s.post(NDJSON, format!("{}\n{}\n", from(3, "service", "x"), from(3, "service", "x"))).await;
+    s.log.set(Mood::Away);
+    s.json(&from(4, "service", "x")).await;
+    let mut counts: Vec<_> = crate::intake::drain()
+        .into_iter()
+        .filter(|c| c.source == "intake-test")
+        .map(|c| (c.outcome.as_str(), c.outcome.reason(), c.count))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        [("accepted", "", 2), ("duplicate", "", 2), ("refused", "conflict", 1), ("refused", "invalid", 1)]
+    );
+}
+
 #[test]
 fn openapi_names_the_path() {
     let json = serde_json::to_value(openapi()).unwrap();
