@@ -20,6 +20,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         crate::follow_ups::Doc::openapi(),
         crate::card::Doc::openapi(),
         crate::mot::Doc::openapi(),
+        crate::sources::Doc::openapi(),
     ] {
         doc.merge(part);
     }

@@ -18,6 +18,7 @@ pub mod mot;
 pub mod paging;
 pub mod problem;
 mod reading;
+pub mod sources;
 pub mod status;
 pub mod timeline;
 
@@ -72,6 +73,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(card::routes())
         .merge(follow_ups::routes())
         .merge(mot::routes())
+        .merge(sources::routes())
         .with_state(app)
 }
 

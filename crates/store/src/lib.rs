@@ -8,6 +8,7 @@ mod control;
 mod dead_letters;
 pub mod engine;
 mod generations;
+mod intake;
 mod migrations;
 mod operations;
 pub mod views;
@@ -19,6 +20,7 @@ pub use dead_letters::{
     key_hash, key_number, letter_id,
 };
 pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
+pub use intake::IntakeCount;
 pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec};
 pub use operations::{NewOperation, Operation};
 

@@ -38,7 +38,7 @@ impl Publish for Nowhere {
 /// A read API over a database.
 pub struct Fixture {
     pub router: Router,
-    store: Store,
+    pub store: Store,
     generation: Generation,
     mot: Generation,
     facts: std::sync::Mutex<std::collections::BTreeMap<String, Facts<Fact>>>,

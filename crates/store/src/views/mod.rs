@@ -2,6 +2,7 @@
 
 pub mod follow_ups;
 pub mod mot;
+pub mod sources;
 pub mod timeline;
 
 use crate::ViewSpec;
