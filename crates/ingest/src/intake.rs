@@ -4,7 +4,6 @@
 //! count nothing before the metrics recorder is installed.
 
 use crate::publisher::{Accepted, Prepared, Refusal};
-use chrono::{Datelike as _, NaiveDate};
 use domain::Micros;
 use metrics::{Counter, counter};
 use std::collections::HashMap;
@@ -88,22 +87,19 @@ pub struct Count {
     pub source: String,
     /// How they came.
     pub protocol: Protocol,
-    /// ISO week of the answer, UTC, such as `2026-W09`.
-    pub week: String,
+    /// Week of the answer: weeks since Monday, 1969-12-29.
+    pub week: i64,
     /// How they ended.
     pub outcome: Outcome,
     /// How many.
     pub count: u64,
 }
 
-/// Weeks since the Monday before 1970.
-type Week = i64;
-
 struct Slot {
     protocol: Protocol,
     outcome: Outcome,
     counter: Counter,
-    week: Week,
+    week: i64,
     count: u64,
 }
 
@@ -184,7 +180,7 @@ impl Slot {
     fn take(&mut self, source: &str) -> Option<Count> {
         let Self { protocol, outcome, week, .. } = *self;
         let count = std::mem::take(&mut self.count);
-        (count > 0).then(|| Count { source: source.to_owned(), protocol, week: iso(week), outcome, count })
+        (count > 0).then(|| Count { source: source.to_owned(), protocol, week, outcome, count })
     }
 }
 
@@ -216,14 +212,8 @@ fn safe(source: &str) -> String {
 }
 
 /// 1970-01-01 was a Thursday.
-const fn week(now: Micros) -> Week {
+const fn week(now: Micros) -> i64 {
     (now.0.div_euclid(DAY_MICROS) + 3).div_euclid(7)
-}
-
-fn iso(week: Week) -> String {
-    let monday = i32::try_from(week * 7 - 3).ok().and_then(NaiveDate::from_epoch_days);
-    let week = monday.unwrap_or_default().iso_week();
-    format!("{:04}-W{:02}", week.year(), week.week())
 }
 
 #[cfg(test)]
@@ -250,11 +240,7 @@ mod tests {
         counts.sort();
         assert_eq!(
             counts,
-            [
-                ("2026-W53".to_owned(), Outcome::Accepted, 2),
-                ("2027-W01".to_owned(), Outcome::Accepted, 1),
-                ("2027-W01".to_owned(), Outcome::Refused("invalid"), 1)
-            ]
+            [(2974, Outcome::Accepted, 2), (2975, Outcome::Accepted, 1), (2975, Outcome::Refused("invalid"), 1)]
         );
         assert_eq!(t.drain(), []);
         t.add("emr", Protocol::Hl7, Outcome::Ignored, 1, monday);

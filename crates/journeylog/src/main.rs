@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod commands;
 mod health;
 mod http;
+mod intake;
 mod operations;
 mod serve;
 mod settings;

@@ -30,6 +30,9 @@ pub struct Roles {
 /// Connections to the store for reading, besides those of the projectors' writers.
 const READ_CONNECTIONS: u32 = 8;
 
+/// How long the end waits for the last counts of what came in.
+const LAST_COUNTS: Duration = Duration::from_millis(500);
+
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
 
 /// Runs the roles until a signal, or until one of them ends.
@@ -68,6 +71,10 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let name = view.as_str();
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
+    let all_in = CancellationToken::new();
+    let counting = roles
+        .ingest
+        .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
     let health = Arc::new(Health::new(log, store, &roles.views, samples, handle));
     router = router.merge(health::routes(health.clone()));
     let watching = cancel.clone();
@@ -86,7 +93,13 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     }
     listen(&mut tasks, settings, router, cancel.clone()).await?;
     tracing::info!(role = name, listen = %settings.listen, "started");
-    supervise(tasks, cancel, Duration::from_secs(settings.shutdown.drain_limit_s)).await
+    let ended = supervise(tasks, cancel, Duration::from_secs(settings.shutdown.drain_limit_s)).await;
+    all_in.cancel();
+    if let Some(counting) = counting {
+        // What the store doesn't take in time is lost, as docs/operations/data-quality.md says.
+        let _ = tokio::time::timeout(LAST_COUNTS, counting).await;
+    }
+    ended
 }
 
 /// Opens the store, with as many connections as these roles use at once.

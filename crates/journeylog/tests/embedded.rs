@@ -91,7 +91,7 @@ async fn a_nurse_works_an_item_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_event_is_answered_the_same_and_another_under_its_id_refused() {
     let b = Backends::embedded();
-    let server = b.start(&["all"]).await;
+    let mut server = b.start(&["all"]).await;
     let mut e =
         event("PatientCheckedIn", "p-00000000000000ac", "2026-03-09T01:40:00Z", json!({"appointment_id": "A-1"}));
     let (first, a) = server.post("/v1/events", &e).await;
@@ -101,6 +101,14 @@ async fn the_same_event_is_answered_the_same_and_another_under_its_id_refused() 
     e["appointment_id"] = json!("A-2");
     let (status, problem) = server.post("/v1/events", &e).await;
     assert_eq!(status, 409, "{problem}");
+    // The gateway's counts outlive it.
+    assert_eq!(server.terminate(), 0, "{}", server.logged());
+    let server = b.start(&["all"]).await;
+    let (_, told) = server.get("/v1/sources").await;
+    let source = &told["sources"].as_array().unwrap()[0];
+    assert_eq!(source["source"], e["header"]["source"]["system"]);
+    let intake = json!({"received": 3, "accepted": 1, "duplicate": 1, "ignored": 0, "refused": {"conflict": 1}});
+    assert_eq!(source["weeks"].as_array().unwrap().last().unwrap()["intake"]["http"], intake, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,8 @@ use store::views::sources::week_of;
 
 /// An event of a source, that happened and was recorded then.
 fn of(n: u128, source: &str, trigger: Option<&str>, occurred: &str, recorded: &str) -> Event {
-    let header = json!({"occurred_at": occurred, "recorded_at": recorded, "source": {"system": source, "trigger": trigger}});
+    let header =
+        json!({"occurred_at": occurred, "recorded_at": recorded, "source": {"system": source, "trigger": trigger}});
     event(n, "PatientCheckedIn", &format!("p{n}"), "2026-01-05", json!({ "header": header }))
 }
 

@@ -20,8 +20,8 @@ pub use dead_letters::{
     key_hash, key_number, letter_id,
 };
 pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
-pub use intake::IntakeCount;
 pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec};
+pub use intake::IntakeCount;
 pub use operations::{NewOperation, Operation};
 
 /// A database with the fixed tables in place. Cloning shares the connections.
