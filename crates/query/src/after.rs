@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How soon the checkpoints are looked at again while a reader waits; later a tenth of the time that it has waited.
-const POLL: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(2);
 /// Most positions in one token.
 const MAX_POSITIONS: usize = 1024;
 

@@ -1,7 +1,7 @@
 //! `make bench`: what the system does, as ratios to limits measured in the same run.
 //!
 //! Usage: `bench [publish|views|latency|rebuild …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
-//! `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
+//! Everything runs for 25 s before anything is measured. `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod http;
@@ -12,6 +12,10 @@ mod rebuild;
 mod views;
 
 use std::time::{Duration, Instant};
+
+/// How long everything runs before anything is measured: a broker that was just started compiles its code for a while, on
+/// the cores that are to be measured.
+const WARM: Duration = Duration::from_secs(25);
 
 /// Where things are, and how much of them.
 pub struct Bench {
@@ -35,6 +39,14 @@ pub fn rate(count: usize, begun: Instant) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
+/// Publishes and projects for a while.
+async fn warm(bench: &Bench) {
+    let log = format!("kafka://{}/bench-warm?partitions=4&replication=1", bench.kafka);
+    let all = process::Process::journeylog(bench, &log, &views::database(bench, "bench_warm").await, &["all"]).await;
+    let events = std::sync::Arc::new(publish::events(400_000));
+    http::load(&all.listen, "/v1/events", 64, WARM, events).await;
+}
+
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     if arguments.first().is_some_and(|a| a == "echo-server") {
@@ -53,6 +65,7 @@ fn main() {
         arguments = ["publish", "views", "latency", "rebuild"].map(str::to_owned).to_vec();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(warm(&bench));
     for a in arguments {
         println!("\n== {a}");
         match a.as_str() {
