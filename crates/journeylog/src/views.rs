@@ -58,20 +58,9 @@ macro_rules! with_view {
 
 pub(crate) use with_view;
 
-/// How a generation is made.
-pub fn made<P>(
-    make: &impl Fn(&GenerationInfo) -> Result<P, StoreError>,
-    generation: &GenerationInfo,
-) -> Result<Limited<P>, StoreError> {
-    Ok(Limited { view: make(generation)?, until: made_by(generation)?.until })
-}
-
 /// Compares a view with the log for ever, `keys_per_s` keys per second.
 pub async fn watch(view: View, mot: Mot, log: Arc<dyn Log>, store: Store, keys_per_s: f64, cancel: CancellationToken) {
-    with_view!(view, mot, |make| {
-        let make = |g: &GenerationInfo| made(&make, g);
-        projector::watch(spec(view), make, log, store, keys_per_s, cancel).await
-    });
+    with_view!(view, mot, |make| projector::watch(spec(view), make, log, store, keys_per_s, cancel).await);
 }
 
 /// Runs the projector of a view until it is cancelled.

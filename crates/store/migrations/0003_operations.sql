@@ -47,7 +47,6 @@ CREATE TABLE rebuild_slices (
     slices bigint NOT NULL,
     from_offset bigint NOT NULL,
     to_offset bigint NOT NULL,
-    events bigint NOT NULL,
     done_ms bigint,
     PRIMARY KEY (view, generation, partition, slice)
 );

@@ -278,7 +278,7 @@ async fn one(
     let generation = store.generation(spec(view), info.number).await?;
     let mot = crate::views::mot(settings)?;
     Ok(with_view!(view, mot, |make| {
-        let view = crate::views::made(&make, info)?;
+        let view = make(info)?;
         projector::redrive(&view, &generation, store, key.partition, &key.key, decision).await?
     }))
 }

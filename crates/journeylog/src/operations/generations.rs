@@ -12,7 +12,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{GenerationInfo, State, Store, StoreError};
+use store::{GenerationInfo, State, Store};
 
 /// Connections of a drop.
 const CONNECTIONS: u32 = 2;
@@ -54,7 +54,7 @@ async fn point(
         let generation = store.generation(spec(view), number).await?;
         let cancel = interrupted();
         let done = with_view!(view, mot(settings)?, |make| {
-            let projection = Arc::new(projection(make, info)?);
+            let projection = Arc::new(make(info)?);
             let place = Place { log: &log, store, progress: &Arc::default(), cancel: &cancel };
             // Nobody may have followed it: projectors of another version leave alone what they don't know.
             if let Some(active) = all.iter().find(|g| g.active && g.number != number)
@@ -78,13 +78,6 @@ async fn point(
         Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS })
     };
     audited(store, operation, Some(view), Some(number), why, json!({}), work).await
-}
-
-fn projection<P>(
-    make: impl Fn(&GenerationInfo) -> Result<P, StoreError>,
-    info: &GenerationInfo,
-) -> Result<P, StoreError> {
-    make(info)
 }
 
 /// `journeylog drop`: removes a generation that readers don't see.

@@ -7,6 +7,7 @@ mod plan;
 pub use arguments::Arguments;
 
 use super::{Done, audited, open_store};
+use crate::commands::REFUSED;
 use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
 use anyhow::bail;
@@ -22,8 +23,6 @@ use std::time::{Duration, Instant};
 use store::{Comparison, Generation, GenerationInfo, State, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-/// Done, but the generations differ, and readers were not switched.
-const DIFFERENT: u8 = 3;
 /// How long a rebuild keeps trying while the log or the store is away.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a switch keeps trying for its locks, and for the generation to come close enough.
@@ -117,7 +116,7 @@ impl Job<'_> {
         self.say_difference(number, difference.as_ref());
         let mut code = ExitCode::SUCCESS;
         if differs && !expected {
-            code = ExitCode::from(DIFFERENT);
+            code = ExitCode::from(REFUSED);
         }
         if !self.arguments.no_switch && (!differs || expected) {
             let done = rebuild::switch(&**projection, &generation, &place, SWITCH_PATIENCE).await?;

@@ -92,7 +92,7 @@ async fn one(
     let generation = store.generation(spec(view), info.number).await?;
     let mot = crate::views::mot(settings)?;
     Ok(Some(with_view!(view, mot, |make| {
-        let view = crate::views::made(&make, &info)?;
+        let view = make(&info)?;
         let scope = Scope { view: &view, generation: &generation, log, store };
         projector::replay(&scope, key, what.apply, what.scan).await?
     })))

@@ -49,7 +49,7 @@ pub async fn verify(settings: &Settings, what: &Verify, why: &Why) -> anyhow::Re
         let mut meter = Meter::new(what);
         let cancel = interrupted();
         let done = with_view!(what.view, mot, |make| {
-            let view = crate::views::made(&make, &info)?;
+            let view = make(&info)?;
             let scope = Scope { view: &view, generation: &generation, log: &log, store: &store };
             projector::verify(&scope, how, &cancel, |report| meter.show(report)).await?
         });

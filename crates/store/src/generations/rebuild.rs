@@ -49,15 +49,15 @@ impl Store {
         let mut tx = self.engine().begin(Durability::Full).await?;
         tx.lock_schema().await?;
         let number = tx.create(self.engine(), spec, State::Building, options).await?;
-        let sql = "INSERT INTO rebuild_slices (view, generation, partition, slice, slices, from_offset, to_offset, events) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let sql = "INSERT INTO rebuild_slices (view, generation, partition, slice, slices, from_offset, to_offset) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));
         for (partition, &(from, to)) in bounds.iter().enumerate() {
             let events = to.saturating_sub(from);
             let slices = events.div_ceil(slice_events.max(1)).min(MAX_SLICES);
             for slice in 0..slices {
                 let place = [spec.name.into(), number.into(), int(partition as u64), int(slice), int(slices)];
-                tx.execute(sql, &[&place[..], &[int(from), int(to), int(events / slices)]].concat()).await?;
+                tx.execute(sql, &[&place[..], &[int(from), int(to)]].concat()).await?;
             }
         }
         tx.commit().await?;
