@@ -1,8 +1,9 @@
-//! Takes events in: over HTTP, from NDJSON and from old CSV logs; all of them end in one [`Publisher`].
+//! Takes events in: over HTTP, from HL7 v2 over MLLP, from NDJSON and from old CSV logs; all of them end in one [`Publisher`].
 //!
 //! It must never say yes before the log has confirmed, never drop an input silently, never quote a value that may be
 //! personal in a log line, and never import another role.
 
+pub mod hl7;
 pub mod http;
 pub mod import;
 pub mod intake;

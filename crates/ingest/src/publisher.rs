@@ -139,6 +139,14 @@ impl Publisher {
     /// # Errors
     /// Those of the log; the window then is only partly warm, which is safe.
     pub async fn warm(&self, max: usize) -> Result<usize, LogError> {
+        self.warm_with(max, |_| ()).await
+    }
+
+    /// The same, and shows each event to `learn`.
+    ///
+    /// # Errors
+    /// As [`Publisher::warm`].
+    pub async fn warm_with(&self, max: usize, mut learn: impl FnMut(&Event) + Send) -> Result<usize, LogError> {
         const PAGE: usize = 2_000;
         let bounds = self.log.bounds().await?;
         let each = (max / bounds.len().max(1)) as u64;
@@ -152,6 +160,7 @@ impl Publisher {
                 for record in &records {
                     if let Ok(event) = codec::decode(&record.value) {
                         self.window.remember(event.header().event_id, event.content_hash(), record.position);
+                        learn(&event);
                         known += 1;
                     }
                 }

@@ -6,6 +6,10 @@ mod pseudonym;
 
 pub use pseudonym::{KeyError, Pseudonyms};
 
+use crate::hl7::{
+    self,
+    rules::{Hl7, Sender},
+};
 use chrono_tz::Tz;
 use domain::EventId;
 use serde::Deserialize;
@@ -45,6 +49,12 @@ pub struct Site {
     /// The hospital's names of departments, by the senders' codes.
     #[serde(default)]
     departments: BTreeMap<String, String>,
+    /// What HL7 messages mean here.
+    #[serde(default)]
+    pub hl7: Hl7,
+    /// Systems that send over HL7.
+    #[serde(default)]
+    pub senders: Vec<Sender>,
 }
 
 /// Somebody who gives out record numbers.
@@ -74,6 +84,7 @@ impl Site {
                 }
             }
         }
+        hl7::rules::check(&site.hl7, &site.senders).map_err(SiteError::Content)?;
         Ok(site)
     }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod commands;
 mod health;
+mod hl7;
 mod http;
 mod intake;
 mod operations;
@@ -54,8 +55,11 @@ struct Arguments {
 enum Command {
     /// Run every role in one process.
     All,
-    /// Run the gateway: POST /v1/events.
-    Ingest,
+    /// Run the gateway: POST /v1/events; or another way in alone.
+    Ingest {
+        #[command(subcommand)]
+        way: Option<Way>,
+    },
     /// Run the projector of a view.
     Project {
         /// The view.
@@ -265,6 +269,12 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum Way {
+    /// Take HL7 v2 over MLLP on hl7.listen (docs/publishing/hl7.md).
+    Hl7,
+}
+
+#[derive(Subcommand)]
 enum DeadLetters {
     /// List them, oldest first.
     List {
@@ -407,21 +417,26 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let all = View::ALL.to_vec();
     let code = match arguments.command {
         Command::All => {
-            runtime.block_on(serve::serve(&settings, "all", &serve::Roles { ingest: true, query: true, views: all }))
+            let hl7 = !settings.hl7.listen.is_empty();
+            let roles = serve::Roles { ingest: true, hl7, query: true, views: all };
+            runtime.block_on(serve::serve(&settings, "all", &roles))
         }
-        Command::Ingest => runtime.block_on(serve::serve(
-            &settings,
-            "ingest",
-            &serve::Roles { ingest: true, query: false, views: vec![] },
-        )),
-        Command::Query => runtime.block_on(serve::serve(
-            &settings,
-            "query",
-            &serve::Roles { ingest: false, query: true, views: vec![] },
-        )),
+        Command::Ingest { way: None } => {
+            let roles = serve::Roles { ingest: true, ..Default::default() };
+            runtime.block_on(serve::serve(&settings, "ingest", &roles))
+        }
+        Command::Ingest { way: Some(Way::Hl7) } => {
+            let roles = serve::Roles { hl7: true, ..Default::default() };
+            runtime.block_on(serve::serve(&settings, "ingest-hl7", &roles))
+        }
+        Command::Query => {
+            let roles = serve::Roles { query: true, ..Default::default() };
+            runtime.block_on(serve::serve(&settings, "query", &roles))
+        }
         Command::Project { view } => {
             let views = view.into_iter().map(Into::into).collect();
-            runtime.block_on(serve::serve(&settings, "project", &serve::Roles { ingest: false, query: false, views }))
+            let roles = serve::Roles { views, ..Default::default() };
+            runtime.block_on(serve::serve(&settings, "project", &roles))
         }
         Command::Publish { file, json } => runtime.block_on(commands::publish(&settings, &file, json)),
         Command::Import { mapping, file, refused, json } => {

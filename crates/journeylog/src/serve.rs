@@ -21,8 +21,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What runs in this process.
+#[derive(Default)]
 pub struct Roles {
     pub ingest: bool,
+    pub hl7: bool,
     pub query: bool,
     pub views: Vec<View>,
 }
@@ -48,9 +50,18 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let mut tasks = Tasks::new();
     let mut router = Router::new();
     let samples = Arc::new(query::status::Samples::default());
+    let window = ingest::Settings { window_events: settings.ingest.recent_events, traceparent: telemetry::traceparent };
+    let publisher = Arc::new(Publisher::new(log.clone(), window));
+    if roles.hl7 {
+        let run = crate::hl7::start(settings, publisher.clone(), cancel.clone()).await?;
+        tasks.spawn(async move {
+            run.await;
+            ("hl7", Ok(()))
+        });
+    }
     if roles.ingest || roles.query {
-        router =
-            router.merge(api(settings, roles, &log, store.as_ref()).await?.layer(axum::Extension(samples.clone())));
+        let api = api(settings, roles, &log, publisher, store.as_ref()).await?;
+        router = router.merge(api.layer(axum::Extension(samples.clone())));
     }
     for view in &roles.views {
         let store = store.clone().context("a projector needs a store")?;
@@ -111,9 +122,13 @@ async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Store>
 }
 
 /// The gateway and the read API, described in one document.
-async fn api(settings: &Settings, roles: &Roles, log: &Arc<dyn Log>, store: Option<&Store>) -> anyhow::Result<Router> {
-    let window = ingest::Settings { window_events: settings.ingest.recent_events, traceparent: telemetry::traceparent };
-    let publisher = Arc::new(Publisher::new(log.clone(), window));
+async fn api(
+    settings: &Settings,
+    roles: &Roles,
+    log: &Arc<dyn Log>,
+    publisher: Arc<Publisher>,
+    store: Option<&Store>,
+) -> anyhow::Result<Router> {
     let mut router = Router::new();
     if roles.ingest {
         // A site file that is wrong is found now, not with the first message.

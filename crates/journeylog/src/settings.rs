@@ -23,6 +23,7 @@ pub struct Settings {
     pub store: Store,
     pub ingest: Ingest,
     pub site: Site,
+    pub hl7: Hl7,
     pub projector: Projector,
     pub query: Query,
     pub follow_ups: FollowUps,
@@ -112,6 +113,19 @@ impl Site {
         };
         Ok(Some(ingest::Pseudonyms::new(&key, std::sync::Arc::new(site))?))
     }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hl7 {
+    pub listen: String,
+    pub tls_certificate_file: String,
+    pub tls_key_file: String,
+    pub max_block_bytes: usize,
+    pub max_connections: usize,
+    pub max_in_flight: usize,
+    pub idle_s: u64,
+    pub block_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

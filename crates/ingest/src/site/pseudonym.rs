@@ -54,6 +54,12 @@ impl Pseudonyms {
         self.of("s", authority, number)
     }
 
+    /// A fingerprint of a message by a hash of it: the same for the same message, and of no use to whoever guesses at one.
+    #[must_use]
+    pub fn fingerprint(&self, hash: &str) -> String {
+        self.of("m", "", hash)
+    }
+
     fn of(&self, kind: &str, authority: &str, number: &str) -> String {
         let authority = self.site.authority(authority).map_or_else(|| super::bare(authority), |(name, _)| name);
         let mut mac = self.keyed.clone();

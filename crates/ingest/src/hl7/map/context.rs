@@ -1,0 +1,248 @@
+//! What all messages have in common: patient, times, place, visit.
+
+use super::super::ack::{Code, Place, Wrong};
+use super::super::head::Head;
+use super::super::message::{Message, Part, Segment};
+use super::super::rules::{self, Hl7, Sender};
+use super::super::time::{Zones, instant, offset_of};
+use crate::site::{self, Pseudonyms, Site};
+use domain::event::{Header, Modality, Source};
+use domain::{Event, EventId, Micros, PatientId};
+use std::borrow::Cow;
+
+/// What was published before, as far as a message can be about it.
+pub trait Known {
+    /// The events about a patient's appointment.
+    fn appointment(&self, patient: &str, appointment: &str) -> Vec<EventId>;
+}
+
+/// A patient as a message names one.
+#[derive(Debug, Clone)]
+pub struct Patient {
+    /// The pseudonym.
+    pub id: String,
+    /// Who gave the number out, by the site file's name or as the message names it.
+    pub authority: String,
+}
+
+/// A message that is being read.
+pub struct Context<'a> {
+    pub message: &'a Message<'a>,
+    pub rules: &'a Hl7,
+    pub sender: Option<&'a Sender>,
+    pub pseudonyms: &'a Pseudonyms,
+    pub known: &'a dyn Known,
+    head: &'a Head<'a>,
+    zones: Zones,
+    /// Sender and receiver: what the ids of events are made from.
+    key: String,
+    digest: &'a str,
+    events: Vec<Event>,
+    wrong: Vec<Wrong>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        head: &'a Head<'a>,
+        message: &'a Message<'a>,
+        pseudonyms: &'a Pseudonyms,
+        known: &'a dyn Known,
+        digest: &'a str,
+    ) -> Self {
+        let site = pseudonyms.site();
+        let named = |n| message.field("MSH", n).id().unwrap_or_default();
+        let sender = rules::of(&site.senders, &named(3), &named(4));
+        let zones = Zones {
+            message: offset_of(message.field("MSH", 7).component(1).raw()),
+            sender: sender.and_then(|s| s.zone).unwrap_or(site.zone),
+        };
+        let (events, wrong) = (Vec::with_capacity(2), Vec::new());
+        let key = key(head);
+        Self { message, rules: &site.hl7, sender, pseudonyms, known, head, zones, key, digest, events, wrong }
+    }
+
+    pub fn end(self) -> Result<Vec<Event>, Vec<Wrong>> {
+        if self.wrong.is_empty() { Ok(self.events) } else { Err(self.wrong) }
+    }
+
+    pub fn site(&self) -> &'a Site {
+        self.pseudonyms.site()
+    }
+
+    pub fn push(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Notes that something is wrong.
+    pub fn wrong(&mut self, place: Place, code: Code, reason: &'static str) {
+        let wrong = Wrong::new(place, code, reason);
+        if !self.wrong.contains(&wrong) {
+            self.wrong.push(wrong);
+        }
+    }
+
+    /// How many things are wrong so far.
+    pub fn wrongs(&self) -> usize {
+        self.wrong.len()
+    }
+
+    /// What is required; notes where it is missing.
+    pub fn need<T>(&mut self, value: Option<T>, place: Place, reason: &'static str) -> Option<T> {
+        if value.is_none() {
+            self.wrong(place, Code::Missing, reason);
+        }
+        value
+    }
+
+    /// The time that a field names; notes one that is no time.
+    pub fn time(&mut self, part: Part<'_>, place: Place) -> Option<Micros> {
+        let text = part.component(1).present()?.raw();
+        let time = instant(text, self.zones);
+        if time.is_none() {
+            self.wrong(place, Code::DataType, "is not a time to the day at least");
+        }
+        time
+    }
+
+    /// The first of these fields that says anything, as a time.
+    pub fn first_time(&mut self, places: &[(&'static str, u16)]) -> Option<Micros> {
+        let (segment, field) =
+            places.iter().find(|(s, f)| self.message.field(s, usize::from(*f)).component(1).present().is_some())?;
+        self.time(self.message.field(segment, usize::from(*field)), Place::field(segment, *field))
+    }
+
+    /// A number that isn't negative; notes what is none.
+    pub fn natural(&mut self, part: Part<'_>, place: Place) -> Option<f64> {
+        let number = part.component(1).value()?.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        if number.is_none() {
+            self.wrong(place, Code::DataType, "is not a number of zero or more");
+        }
+        number
+    }
+
+    /// The patient of a PID segment, whose identifiers are in PID-3, in old messages in PID-2.
+    pub fn patient(&mut self, pid: Option<&Segment<'a>>) -> Option<Patient> {
+        let sequence = pid.map_or(1, |p| p.sequence);
+        let place = Place::field("PID", 3).in_sequence(sequence);
+        let found = pid.and_then(|p| self.identifier(p.field(3), None).or_else(|| self.identifier(p.field(2), None)));
+        self.need(found, place.component(1), "a patient needs an identifier")
+    }
+
+    /// The one of some repeated identifiers (CX) that is the patient's: of the authority that ranks highest in the site
+    /// file, else of type MR, else the first. Where `like` names an authority, one of that goes before all.
+    pub fn identifier(&self, field: Part<'a>, like: Option<&str>) -> Option<Patient> {
+        let mut best = None;
+        for cx in field.repetitions() {
+            let Some(number) = cx.id() else { continue };
+            let (authority, rank) = self.authority(cx);
+            let medical_record = cx.component(5).value().is_some_and(|t| t == "MR");
+            let weight = (like == Some(&*authority), rank.is_some(), rank.unwrap_or_default(), medical_record);
+            if best.as_ref().is_none_or(|(other, ..)| weight > *other) {
+                best = Some((weight, authority, number));
+            }
+        }
+        let (_, authority, number) = best?;
+        Some(Patient { id: self.pseudonyms.patient(&authority, &number), authority: authority.into_owned() })
+    }
+
+    /// Who gave an identifier out, and the rank where the site file knows it. An identifier that names nobody is of the
+    /// sender's own authority, else of the sending facility, else of the sending application.
+    fn authority(&self, cx: Part<'a>) -> (Cow<'a, str>, Option<i32>) {
+        let site = self.site();
+        let hd = cx.component(4);
+        // By its name or by its universal id, whichever the site file knows.
+        for part in [hd.subcomponent(1), hd.subcomponent(2)] {
+            if let Some((name, rank)) = part.value().and_then(|n| site.authority(&n)) {
+                return (Cow::Borrowed(name), Some(rank));
+            }
+        }
+        if let Some(named) = hd.subcomponent(1).value().or_else(|| hd.subcomponent(2).value()) {
+            return (named, None);
+        }
+        if let Some(own) = self.sender.and_then(|s| s.authority.as_deref()) {
+            return site.authority(own).map_or((Cow::Borrowed(own), None), |(n, r)| (Cow::Borrowed(n), Some(r)));
+        }
+        let named = |n| self.message.field("MSH", n).id();
+        (named(4).or_else(|| named(3)).unwrap_or_default(), None)
+    }
+
+    /// A practitioner (XCN) by a pseudonym; nothing where there is no number. Names are left alone.
+    pub fn staff(&self, field: Part<'a>) -> Option<String> {
+        let xcn = field.repetitions().find(|x| x.id().is_some())?;
+        let authority = xcn.component(9);
+        let named = authority.subcomponent(1).value().or_else(|| authority.subcomponent(2).value());
+        let own = || self.sender.and_then(|s| s.authority.as_deref()).map(Cow::Borrowed);
+        let authority = named.or_else(own).or_else(|| self.message.field("MSH", 4).id());
+        let number = xcn.id()?;
+        Some(self.pseudonyms.staff(&authority.unwrap_or_default(), &number))
+    }
+
+    /// The visit: PV1-19.
+    pub fn encounter(&self) -> Option<String> {
+        self.message.field("PV1", 19).id().map(Cow::into_owned)
+    }
+
+    /// The visit, which the event needs.
+    pub fn needed_encounter(&mut self) -> Option<String> {
+        let visit = self.encounter();
+        self.need(visit, Place::field("PV1", 19).component(1), "the event needs the visit's number")
+    }
+
+    /// When MSH-7 says that the message was written.
+    pub fn written(&mut self) -> Option<Micros> {
+        self.time(self.message.field("MSH", 7), Place::field("MSH", 7))
+    }
+
+    /// A header. `place` is where the patient is (PL: point of care, room, bed, facility).
+    pub fn header(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'a>) -> Header {
+        let (message, site) = (self.message, self.site());
+        // Nothing is recorded after the message that says so; a recording time that lies later is no such thing.
+        let noted = instant(message.field("EVN", 2).component(1).raw(), self.zones);
+        let written = instant(message.field("MSH", 7).component(1).raw(), self.zones);
+        let recorded_at = match (noted, written) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b).unwrap_or(occurred_at),
+        };
+        let named = |n: usize| message.field("MSH", n).id().map(Cow::into_owned);
+        let facility = named(4);
+        let text = |p: Part<'a>| p.subcomponent(1).value().map(Cow::into_owned);
+        let at = text(place.component(4)).or_else(|| site.site.clone()).or_else(|| facility.clone());
+        let department = message.field("PV1", 10).id().or_else(|| place.id());
+        Header {
+            event_id: site::event_id(&self.key, &String::from_utf8_lossy(self.head.control_id()), self.events.len()),
+            occurred_at,
+            zone: self.zones.sender.name().to_owned(),
+            recorded_at,
+            source: Source {
+                system: named(3).or_else(|| facility.clone()).unwrap_or_else(|| "hl7".to_owned()),
+                facility,
+                message_id: Some(String::from_utf8_lossy(self.head.control_id()).into_owned()),
+                trigger: Some(format!("{}^{}", self.head.kind(), self.head.trigger())),
+            },
+            actor: None,
+            patient_id: Some(PatientId(patient.id.clone())),
+            journey_id: None,
+            site: at,
+            department: department.map(|code| site.department(&code).to_owned()),
+            modality: None,
+            causation_id: None,
+            correlation_id: Some(self.digest.to_owned()),
+            confidentiality: Vec::new(),
+        }
+    }
+
+    /// The same for a touchpoint at which the patient is there.
+    pub fn header_in_person(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'a>) -> Header {
+        Header { modality: Some(Modality::InPerson), ..self.header(patient, occurred_at, place) }
+    }
+}
+
+/// Sender and receiver of a message, as one text.
+pub fn key(head: &Head<'_>) -> String {
+    let mut key = String::with_capacity(64);
+    for n in [3, 4, 5, 6] {
+        key.push_str(&String::from_utf8_lossy(head.raw(n)));
+        key.push('|');
+    }
+    key
+}

@@ -1,0 +1,83 @@
+//! ADT about identities: merged, taken apart, renumbered.
+
+use super::super::ack::{Code, Place};
+use super::super::message::{Part, Segment, named};
+use super::context::{Context, Patient};
+use domain::event::{Event, PatientIdentifiersChanged, PatientsMerged, PatientsUnmerged};
+use domain::{Micros, PatientId};
+
+pub fn map(c: &mut Context<'_>, trigger: &str) {
+    let message = c.message;
+    let before = c.wrongs();
+    let at = c.first_time(&[("EVN", 6), ("EVN", 2), ("MSH", 7)]);
+    let at = if c.wrongs() > before { at } else { c.need(at, Place::field("EVN", 2), "the event needs a time") };
+    let Some(at) = at else { return };
+    let groups: Vec<&[Segment<'_>]> = message.groups("PID").collect();
+    if groups.is_empty() {
+        return c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    }
+    // Linking and unlinking name two patients in two segments alike.
+    if matches!(trigger, "A24" | "A37") {
+        return pair(c, trigger, &groups, at);
+    }
+    for group in groups {
+        let patient = c.patient(group.first());
+        let mrg = named(group, "MRG");
+        let sequence = group.first().map_or(1, |p| p.sequence);
+        let place = Place::field("MRG", 1).in_sequence(mrg.map_or(sequence, |m| m.sequence)).component(1);
+        // The number that retires is of the authority whose other one stays.
+        let like = patient.as_ref().map(|p| p.authority.as_str());
+        let former = mrg.and_then(|m| c.identifier(m.field(1), like));
+        let former = c.need(former, place, "the event needs the former identifier");
+        if let (Some(patient), Some(former)) = (patient, former) {
+            if patient.id == former.id {
+                c.wrong(place, Code::Table, "is the patient's present identifier");
+                continue;
+            }
+            changed(c, trigger, &patient, former, at);
+        }
+    }
+}
+
+fn changed(c: &mut Context<'_>, trigger: &str, patient: &Patient, former: Patient, at: Micros) {
+    let header = c.header(patient, at, NOWHERE);
+    let (retired, authority) = (former.id, Some(former.authority).filter(|a| !a.is_empty()));
+    c.push(if trigger == "A47" {
+        Event::PatientIdentifiersChanged(PatientIdentifiersChanged { header, retired: Some(retired), authority })
+    } else {
+        Event::PatientsMerged(PatientsMerged { header, surviving: patient.id.clone(), retired, authority })
+    });
+}
+
+fn pair(c: &mut Context<'_>, trigger: &str, groups: &[&[Segment<'_>]], at: Micros) {
+    let segment = |n: usize| groups.get(n).and_then(|g| g.first());
+    let Some(other) = segment(1) else {
+        return c.wrong(Place::segment("PID").in_sequence(2), Code::Segment, "the message needs two patients");
+    };
+    let place = Place::field("PID", 3).in_sequence(other.sequence).component(1);
+    let first = c.patient(segment(0).map(|s| s as &_));
+    let like = first.as_ref().map(|p| p.authority.clone());
+    let second = c.identifier(other.field(3), like.as_deref());
+    let second = c.need(second, place, "a patient needs an identifier");
+    let (Some(first), Some(second)) = (first, second) else { return };
+    if first.id == second.id {
+        return c.wrong(place, Code::Table, "is the same patient");
+    }
+    let mut header = c.header(&first, at, NOWHERE);
+    header.patient_id = Some(PatientId(first.id.clone()));
+    let (surviving, retired, authority) = (first.id, second.id, Some(second.authority).filter(|a| !a.is_empty()));
+    c.push(if trigger == "A24" {
+        Event::PatientsMerged(PatientsMerged { header, surviving, retired, authority })
+    } else {
+        Event::PatientsUnmerged(PatientsUnmerged { header, surviving, retired, authority })
+    });
+}
+
+/// An identity is nowhere.
+const NOWHERE: Part<'static> = Part::new("", super::super::message::Delimiters {
+    field: b'|',
+    component: b'^',
+    repetition: b'~',
+    escape: None,
+    subcomponent: None,
+});

@@ -1,0 +1,244 @@
+//! SIU: appointments.
+
+use super::super::ack::{Code, Place};
+use super::super::message::{Part, Segment};
+use super::context::{Context, Patient};
+use domain::Micros;
+use domain::event::{
+    AppointmentBooked, AppointmentCancelled, AppointmentModified, AppointmentNoShow, AppointmentRescheduled, Event,
+    EventRetracted, Party,
+};
+use std::borrow::Cow;
+
+/// What SCH-6 says in messages whose sender never changes it: no reason.
+const NO_REASONS: [&str; 8] = ["ADD", "ADDED", "UPDATE", "MODIFY", "DELETE", "NEW", "CHANGE", "NORMAL"];
+
+/// What an SIU message says of an appointment.
+struct Appointment<'a> {
+    id: String,
+    at: Micros,
+    /// AIL-3.
+    place: Part<'a>,
+}
+
+pub fn map(c: &mut Context<'_>, trigger: &str) {
+    // S23 and S24 block and open slots, which are nobody's; S25 is a query.
+    if !matches!(trigger, "S12" | "S13" | "S14" | "S15" | "S16" | "S17" | "S18" | "S19" | "S20" | "S21" | "S22" | "S26") {
+        return;
+    }
+    let message = c.message;
+    let id = message.field("SCH", 1).id().or_else(|| message.field("SCH", 2).id()).map(Cow::into_owned);
+    let id = c.need(id, Place::field("SCH", 1).component(1), "an appointment needs an id in SCH-1 or SCH-2");
+    let at = c.written();
+    let at = c.need(at, Place::field("MSH", 7), "a message needs its time");
+    let patients: Vec<_> = message.all("PID").collect();
+    if patients.is_empty() {
+        c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    }
+    for pid in patients {
+        let patient = c.patient(Some(pid));
+        let (Some(patient), Some(id), Some(at)) = (patient, id.clone(), at) else { continue };
+        one(c, trigger, &patient, Appointment { id, at, place: message.field("AIL", 3) });
+    }
+}
+
+fn one(c: &mut Context<'_>, trigger: &str, patient: &Patient, a: Appointment<'_>) {
+    match trigger {
+        "S12" => booked(c, patient, a),
+        "S13" => rescheduled(c, patient, a),
+        "S15" | "S16" => {
+            let header = c.header(patient, a.at, a.place);
+            let (by, reason) = (party(c), reason(c).or_else(|| (trigger == "S16").then(|| "discontinued".to_owned())));
+            c.push(Event::AppointmentCancelled(AppointmentCancelled {
+                header,
+                appointment_id: a.id,
+                by,
+                channel: None,
+                reason,
+            }));
+        }
+        "S17" => deleted(c, patient, a),
+        "S26" => {
+            let header = c.header(patient, a.at, a.place);
+            let reason = reason(c);
+            c.push(Event::AppointmentNoShow(AppointmentNoShow { header, appointment_id: a.id, reason }));
+        }
+        _ => modified(c, patient, a),
+    }
+}
+
+fn booked(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+    let header = c.header(patient, a.at, a.place);
+    let (starts_at, duration_min) = (needed_start(c), duration(c));
+    let Some(starts_at) = starts_at else { return };
+    c.push(Event::AppointmentBooked(AppointmentBooked {
+        header,
+        appointment_id: a.id,
+        starts_at,
+        duration_min,
+        service: service(c),
+        practitioner: practitioner(c),
+        channel: None,
+        encounter_id: c.encounter(),
+        referral_id: None,
+        order_id: None,
+        self_service: None,
+        with_help: None,
+        hold_s: None,
+        capture_s: None,
+        urgency: None,
+        recall_kind: None,
+    }));
+}
+
+fn rescheduled(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+    let header = c.header(patient, a.at, a.place);
+    let (starts_at, duration_min) = (needed_start(c), duration(c));
+    let Some(starts_at) = starts_at else { return };
+    c.push(Event::AppointmentRescheduled(AppointmentRescheduled {
+        header,
+        appointment_id: a.id,
+        starts_at,
+        duration_min,
+        practitioner: practitioner(c),
+        channel: None,
+        by: party(c),
+        hold_s: None,
+        reason: reason(c),
+    }));
+}
+
+fn modified(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+    let header = c.header(patient, a.at, a.place);
+    let (starts_at, duration_min) = (start(c), duration(c));
+    c.push(Event::AppointmentModified(AppointmentModified {
+        header,
+        appointment_id: a.id,
+        starts_at,
+        duration_min,
+        service: service(c),
+        practitioner: practitioner(c),
+        by: Some(party(c)).filter(|by| *by != Party::Other),
+        reason: reason(c),
+    }));
+}
+
+/// An appointment that never was: what was published about it is taken back. Where nothing of it is known any more, it is
+/// cancelled, by nobody in particular.
+fn deleted(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+    let why = reason(c).unwrap_or_else(|| "the appointment was deleted".to_owned());
+    let known = c.known.appointment(&patient.id, &a.id);
+    if known.is_empty() {
+        let header = c.header(patient, a.at, a.place);
+        let (by, reason) = (Party::Other, Some(why));
+        c.push(Event::AppointmentCancelled(AppointmentCancelled {
+            header,
+            appointment_id: a.id,
+            by,
+            channel: None,
+            reason,
+        }));
+        return;
+    }
+    for target in known {
+        let header = c.header(patient, a.at, a.place);
+        let (target_event_id, reason) = (target.to_string(), why.clone());
+        c.push(Event::EventRetracted(EventRetracted { header, target_event_id, reason }));
+    }
+}
+
+/// The start: TQ1-7, else SCH-11.4, else AIS-4, else AIP-6; in messages that put it elsewhere, AIL-6 or AIG-8.
+fn start(c: &mut Context<'_>) -> Option<Micros> {
+    let message = c.message;
+    if message.field("TQ1", 7).present().is_some() {
+        return c.time(message.field("TQ1", 7), Place::field("TQ1", 7));
+    }
+    let quantity = message.field("SCH", 11).component(4);
+    if quantity.present().is_some() {
+        return c.time(quantity, Place::field("SCH", 11).component(4));
+    }
+    c.first_time(&[("AIS", 4), ("AIP", 6), ("AIL", 6), ("AIG", 8)])
+}
+
+fn needed_start(c: &mut Context<'_>) -> Option<Micros> {
+    let wrong = c.wrongs();
+    let start = start(c);
+    // One that is no time was noted as such.
+    if c.wrongs() > wrong { None } else { c.need(start, Place::field("TQ1", 7), "an appointment needs its start") }
+}
+
+/// The duration, minutes: AIS-7 in the units of AIS-8, else SCH-9 in those of SCH-10. Part of a minute counts as one.
+fn duration(c: &mut Context<'_>) -> Option<i32> {
+    let message = c.message;
+    let ais = message.all("AIS").find(|s| s.field(7).present().is_some());
+    let (segment, fields): (Option<&Segment<'_>>, [u16; 2]) = match ais {
+        Some(s) => (Some(s), [7, 8]),
+        None => (message.first("SCH"), [9, 10]),
+    };
+    let segment = segment?;
+    let place = |n: u16| Place::field(if ais.is_some() { "AIS" } else { "SCH" }, n).in_sequence(segment.sequence);
+    let number = c.natural(segment.field(usize::from(fields[0])), place(fields[0]))?;
+    let units = segment.field(usize::from(fields[1]));
+    let seconds = match units.id().map(|u| u.to_ascii_lowercase()).as_deref() {
+        Some("s" | "sec" | "secs" | "second" | "seconds") => 1.0,
+        // Without units they are minutes: nobody counts an appointment in anything else unsaid.
+        None | Some("min" | "mins" | "m" | "mn" | "minute" | "minutes" | "분") => 60.0,
+        Some("h" | "hr" | "hrs" | "hour" | "hours" | "시간") => 3_600.0,
+        Some("d" | "day" | "days" | "일") => 86_400.0,
+        Some(_) => {
+            c.wrong(place(fields[1]), Code::Table, "is no unit of time: s, min, h or d");
+            return None;
+        }
+    };
+    let minutes = (number * seconds / 60.0).ceil();
+    if minutes > f64::from(i32::MAX) {
+        c.wrong(place(fields[0]), Code::DataType, "is too long");
+        return None;
+    }
+    Some(minutes as i32)
+}
+
+/// The first service: AIS-3.
+fn service(c: &Context<'_>) -> Option<String> {
+    let ais = c.message.field("AIS", 3);
+    ais.id().or_else(|| ais.component(2).value()).map(Cow::into_owned)
+}
+
+/// The first practitioner with a number: AIP-3.
+fn practitioner(c: &Context<'_>) -> Option<String> {
+    c.message.all("AIP").find_map(|s| c.staff(s.field(3)))
+}
+
+/// Who wanted a change, by SCH-6.
+fn party(c: &Context<'_>) -> Party {
+    let Some(code) = c.message.field("SCH", 6).id() else { return Party::Other };
+    let among = |all: &[String]| all.iter().any(|k| k.eq_ignore_ascii_case(&code));
+    if among(&c.rules.by_patient) {
+        Party::Patient
+    } else if among(&c.rules.by_hospital) {
+        Party::Hospital
+    } else {
+        Party::Other
+    }
+}
+
+/// Why: SCH-6, unless it only repeats (or contradicts) the trigger; else the notes below SCH.
+fn reason(c: &Context<'_>) -> Option<String> {
+    let field = c.message.field("SCH", 6);
+    let text = field.component(2).value().or_else(|| field.component(1).value());
+    let says = text.filter(|t| !NO_REASONS.iter().any(|n| n.eq_ignore_ascii_case(t)));
+    if let Some(says) = says {
+        return Some(says.into_owned());
+    }
+    let below = c.message.groups("SCH").next()?;
+    let mut notes = String::new();
+    for note in below.iter().take_while(|s| matches!(s.name(), "SCH" | "TQ1" | "NTE")).filter(|s| s.name() == "NTE") {
+        for part in note.field(3).repetitions().filter_map(Part::value) {
+            if !notes.is_empty() {
+                notes.push(' ');
+            }
+            notes.push_str(&part);
+        }
+    }
+    Some(notes).filter(|n| !n.is_empty())
+}

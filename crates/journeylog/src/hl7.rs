@@ -1,0 +1,42 @@
+//! HL7 v2 over MLLP: configuration and wiring.
+
+use crate::settings::Settings;
+use anyhow::Context as _;
+use ingest::Publisher;
+use ingest::hl7::{Receiver, mllp, tls};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Listens; what it answers with is the server, to be run until `cancel`.
+pub async fn start(
+    settings: &Settings,
+    publisher: Arc<Publisher>,
+    cancel: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let s = &settings.hl7;
+    anyhow::ensure!(!s.listen.is_empty(), "hl7.listen: no address is set");
+    let pseudonyms = settings.site.pseudonyms()?.context("hl7 needs site.file, the file with the site's rules")?;
+    let acceptor = match (s.tls_certificate_file.as_str(), s.tls_key_file.as_str()) {
+        ("", "") => None,
+        ("", _) | (_, "") => anyhow::bail!("hl7.tls_certificate_file and hl7.tls_key_file go together"),
+        (certificates, key) => Some(tls::acceptor(Path::new(certificates), Path::new(key)).context("hl7: TLS")?),
+    };
+    let event = settings.ingest.ndjson(ingest::NdjsonLimits::default()).event;
+    let receiver = Arc::new(Receiver::new(publisher, pseudonyms, event, settings.ingest.recent_events));
+    let known = receiver.warm(settings.ingest.recent_events).await.context("log")?;
+    let listener = tokio::net::TcpListener::bind(&s.listen).await.with_context(|| format!("hl7.listen {}", s.listen))?;
+    tracing::info!(listen = %s.listen, tls = acceptor.is_some(), events = known, "taking HL7 over MLLP");
+    let limits = mllp::Limits {
+        block_bytes: s.max_block_bytes,
+        connections: s.max_connections,
+        in_flight: s.max_in_flight,
+        idle: Duration::from_secs(s.idle_s),
+        block: Duration::from_secs(s.block_s),
+        // The whole process has drain_limit_s.
+        drain: Duration::from_secs(settings.shutdown.drain_limit_s) * 9 / 10,
+        ..mllp::Limits::default()
+    };
+    Ok(mllp::serve(listener, acceptor, receiver, limits, cancel))
+}
