@@ -20,6 +20,7 @@ pub use ack::{Code, Place, Verdict, Wrong};
 pub use mllp::{Block, Frames};
 pub use text::Charset;
 
+use crate::intake;
 use crate::publisher::{Accepted, Prepared, Publisher, Refusal};
 use crate::site::{self, Pseudonyms};
 use batch::Unit;
@@ -28,7 +29,6 @@ use eventlog::LogError;
 use head::Head;
 use memory::{Memory, Seen};
 use message::{MOST_SEGMENTS, Message};
-use metrics::{Counter, counter};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,18 +38,6 @@ pub struct Receiver {
     pseudonyms: Pseudonyms,
     limits: parse::Limits,
     memory: Memory,
-    meters: Meters,
-}
-
-struct Meters {
-    accepted: Counter,
-    no_event: Counter,
-    duplicate: Counter,
-    conflict: Counter,
-    invalid: Counter,
-    rejected: Counter,
-    unavailable: Counter,
-    ignored: Counter,
 }
 
 /// A message that was looked at.
@@ -69,22 +57,9 @@ enum Outcome {
 
 impl Receiver {
     /// A receiver that publishes, and remembers the last `recent` messages.
-    ///
-    /// Construct it after the metrics recorder is installed.
     #[must_use]
     pub fn new(publisher: Arc<Publisher>, pseudonyms: Pseudonyms, limits: parse::Limits, recent: usize) -> Self {
-        let of = |result: &'static str| counter!("ingest_hl7_messages_total", "result" => result);
-        let meters = Meters {
-            accepted: of("accepted"),
-            no_event: of("no_event"),
-            duplicate: of("duplicate"),
-            conflict: of("conflict"),
-            invalid: of("invalid"),
-            rejected: of("rejected"),
-            unavailable: of("unavailable"),
-            ignored: of("ignored"),
-        };
-        Self { publisher, pseudonyms, limits, memory: Memory::new(recent), meters }
+        Self { publisher, pseudonyms, limits, memory: Memory::new(recent) }
     }
 
     /// Learns from the end of the log, so that a restart forgets little; see [`Publisher::warm`].
@@ -118,10 +93,10 @@ impl Receiver {
     fn take<'a>(&self, bytes: &'a [u8], now: Micros, events: &mut Vec<Prepared>) -> Option<Taken<'a>> {
         let head = Head::of(bytes)?;
         let outcome = if head.is_answer() {
-            self.meters.ignored.increment(1);
+            count(&head, intake::Outcome::Ignored);
             Outcome::Silent
         } else if let Some(wrong) = head.refusal(&self.pseudonyms.site().hl7.processing) {
-            self.meters.rejected.increment(1);
+            count(&head, intake::Outcome::Refused("unsupported"));
             Outcome::Decided(Verdict::Rejected(wrong), now)
         } else {
             self.content(&head, bytes, now, events)
@@ -135,18 +110,18 @@ impl Receiver {
         let seen = self.memory.seen(first, &fingerprint);
         match seen {
             Seen::Answered(at) => {
-                self.meters.duplicate.increment(1);
+                count(head, intake::Outcome::Duplicate);
                 return Outcome::Decided(Verdict::Accepted, at);
             }
             Seen::Other => {
-                self.meters.conflict.increment(1);
+                count(head, intake::Outcome::Refused("conflict"));
                 return Outcome::Decided(conflict(), now);
             }
             Seen::New | Seen::Same => {}
         }
         match self.events(head, bytes, &fingerprint, now) {
             Ok(mapped) if mapped.is_empty() => {
-                self.meters.no_event.increment(1);
+                count(head, intake::Outcome::Ignored);
                 let at = self.memory.answered(first, &fingerprint, now);
                 Outcome::Decided(Verdict::Accepted, at)
             }
@@ -157,7 +132,7 @@ impl Receiver {
                 Outcome::Waits { first, fingerprint, events: start..events.len(), seen_before: seen == Seen::Same }
             }
             Err(wrongs) => {
-                self.meters.invalid.increment(1);
+                count(head, intake::Outcome::Refused("invalid"));
                 for wrong in &wrongs {
                     let (p, code) = (wrong.place, wrong.code.number());
                     tracing::debug!(segment = p.segment, field = p.field, code, reason = %wrong.reason, "message refused");
@@ -203,7 +178,10 @@ impl Receiver {
             Outcome::Decided(verdict, at) => (verdict.clone(), *at),
             Outcome::Waits { first, fingerprint, events: range, seen_before } => {
                 let (events, answers) = (&events[range.clone()], answers.get(range.clone()).unwrap_or_default());
-                let verdict = self.verdict(events, answers, *seen_before);
+                let (verdict, outcome) = verdict(answers, events.len(), *seen_before);
+                if let Some(outcome) = outcome {
+                    count(&taken.head, outcome);
+                }
                 match verdict {
                     Verdict::Accepted => {
                         events.iter().for_each(|e| self.memory.learn(e.event()));
@@ -218,36 +196,39 @@ impl Receiver {
         };
         ack::answer(&taken.head, &verdict, at)
     }
+}
 
-    fn verdict(&self, events: &[Prepared], answers: &[Result<Accepted, Refusal>], seen_before: bool) -> Verdict {
-        let internal = |reason: &'static str| Wrong::new(Place::segment("MSH"), Code::Internal, reason);
-        let mut duplicates = 0;
-        for answer in answers {
-            match answer {
-                Ok(accepted) => duplicates += usize::from(accepted.duplicate),
-                // The same message, which meant something else when it first came: the site's rules have changed since.
-                Err(Refusal::Conflict) if seen_before => duplicates += 1,
-                Err(Refusal::Conflict) => {
-                    self.meters.conflict.increment(1);
-                    return conflict();
-                }
-                Err(Refusal::Refused(_)) => {
-                    self.meters.invalid.increment(1);
-                    return Verdict::Error(vec![internal("the log refuses the event")]);
-                }
-                Err(Refusal::Busy | Refusal::Unavailable) => {
-                    self.meters.unavailable.increment(1);
-                    return Verdict::Rejected(internal("not taken: the log is away; send it again as it is"));
-                }
+/// What the log's answers for a message's events mean for the message, and how it counts; nothing is counted that is to be
+/// sent again. `seen_before`: the same message has events in the log.
+fn verdict(answers: &[Result<Accepted, Refusal>], all: usize, seen_before: bool) -> (Verdict, Option<intake::Outcome>) {
+    let internal = |reason: &'static str| Wrong::new(Place::segment("MSH"), Code::Internal, reason);
+    let mut duplicates = 0;
+    for answer in answers {
+        match answer {
+            Ok(accepted) => duplicates += usize::from(accepted.duplicate),
+            // The same message, which meant something else when it first came: the site's rules have changed since.
+            Err(Refusal::Conflict) if seen_before => duplicates += 1,
+            Err(Refusal::Conflict) => return (conflict(), Some(intake::Outcome::Refused("conflict"))),
+            Err(Refusal::Refused(_)) => {
+                let verdict = Verdict::Error(vec![internal("the log refuses the event")]);
+                return (verdict, Some(intake::Outcome::Refused("too_large")));
+            }
+            Err(Refusal::Busy | Refusal::Unavailable) => {
+                return (Verdict::Rejected(internal("not taken: the log is away; send it again as it is")), None);
             }
         }
-        if answers.len() < events.len() {
-            self.meters.unavailable.increment(1);
-            return Verdict::Rejected(internal("not taken; send it again as it is"));
-        }
-        if duplicates == events.len() { &self.meters.duplicate } else { &self.meters.accepted }.increment(1);
-        Verdict::Accepted
     }
+    if answers.len() < all {
+        return (Verdict::Rejected(internal("not taken; send it again as it is")), None);
+    }
+    let outcome = if duplicates == all { intake::Outcome::Duplicate } else { intake::Outcome::Accepted };
+    (Verdict::Accepted, Some(outcome))
+}
+
+/// Counts a message.
+fn count(head: &Head<'_>, outcome: intake::Outcome) {
+    let named = [3, 4].into_iter().map(|n| head.component(n, 1)).find(|name| !name.is_empty());
+    intake::count(named.unwrap_or(intake::UNKNOWN), intake::Protocol::Hl7, outcome);
 }
 
 impl std::fmt::Debug for Receiver {

@@ -133,8 +133,11 @@ async fn api(
     if roles.ingest {
         // A site file that is wrong is found now, not with the first message.
         settings.site.pseudonyms()?;
-        let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
-        tracing::info!(events = known, "recent events remembered");
+        // HL7's receiver warms the publisher along with itself.
+        if !roles.hl7 {
+            let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
+            tracing::info!(events = known, "recent events remembered");
+        }
         router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
     }
     if let Some(store) = store.filter(|_| roles.query) {

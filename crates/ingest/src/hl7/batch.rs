@@ -4,6 +4,7 @@ use super::ack::{self, Code, Place, Verdict, Wrong};
 use super::head::Head;
 use super::mllp::Block;
 use super::{Outcome, Taken};
+use crate::intake;
 use domain::Micros;
 
 /// What a block holds.
@@ -24,7 +25,7 @@ pub(super) fn unit<'a>(block: &'a Block, mut take: impl FnMut(&'a [u8]) -> Optio
             let Some(head) = Head::of(trim(start)) else { return Unit::Unreadable("the block is too long") };
             let reason = format!("the message is longer than the {limit} bytes that are taken");
             let wrong = Wrong::new(Place::segment("MSH"), Code::Internal, reason);
-            return Unit::Messages(vec![decided(head, Verdict::Error(vec![wrong]))]);
+            return Unit::Messages(vec![decided(head, Verdict::Error(vec![wrong]), "too_large")]);
         }
     };
     let starts: Vec<usize> = lines(bytes).filter(|(_, line)| line.starts_with(b"MSH")).map(|(at, _)| at).collect();
@@ -47,7 +48,7 @@ pub(super) fn unit<'a>(block: &'a Block, mut take: impl FnMut(&'a [u8]) -> Optio
     let promised = trailer(bytes, &head);
     let taken: Option<Vec<_>> = match promised.is_none_or(|n| n == starts.len()) {
         true => messages.map(|m| take(body(m))).collect(),
-        false => messages.map(|m| Some(decided(Head::of(m)?, lost()))).collect(),
+        false => messages.map(|m| Some(decided(Head::of(m)?, lost(), "incomplete"))).collect(),
     };
     let Some(messages) = taken else { return Unit::Unreadable("a message of the batch has no readable MSH") };
     Unit::Batch { file, head, messages }
@@ -62,7 +63,10 @@ impl Unit<'_> {
         out: &mut Vec<Vec<u8>>,
     ) {
         match self {
-            Self::Unreadable(reason) => out.push(ack::unreadable(reason, at)),
+            Self::Unreadable(reason) => {
+                intake::count(intake::UNKNOWN, intake::Protocol::Hl7, intake::Outcome::Refused("malformed"));
+                out.push(ack::unreadable(reason, at));
+            }
             Self::Messages(all) => out.extend(all.iter().filter_map(answer)),
             Self::Batch { file, head, messages } => {
                 let answers: Vec<_> = messages.iter().filter_map(&mut answer).collect();
@@ -74,8 +78,14 @@ impl Unit<'_> {
     }
 }
 
-fn decided(head: Head<'_>, verdict: Verdict) -> Taken<'_> {
-    let outcome = if head.is_answer() { Outcome::Silent } else { Outcome::Decided(verdict, crate::now()) };
+fn decided<'a>(head: Head<'a>, verdict: Verdict, reason: &'static str) -> Taken<'a> {
+    let outcome = match head.is_answer() {
+        true => Outcome::Silent,
+        false => {
+            super::count(&head, intake::Outcome::Refused(reason));
+            Outcome::Decided(verdict, crate::now())
+        }
+    };
     Taken { head, outcome }
 }
 

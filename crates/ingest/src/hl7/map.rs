@@ -12,8 +12,8 @@ mod order;
 mod referral;
 mod scheduling;
 
-pub use context::Known;
-pub(super) use context::Context;
+pub use context::{Known, key};
+use context::Context;
 
 use super::ack::Wrong;
 use super::head::Head;

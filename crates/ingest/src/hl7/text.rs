@@ -13,8 +13,7 @@ impl<'de> Deserialize<'de> for Charset {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let label = String::deserialize(d)?;
         let found = declared(&label).or_else(|| Encoding::for_label(label.as_bytes()));
-        let keeps_ascii = |e: &&Encoding| e.is_ascii_compatible();
-        found.filter(keeps_ascii).map(Self).ok_or_else(|| de::Error::custom("not a known character set"))
+        found.filter(|e| e.is_ascii_compatible()).map(Self).ok_or_else(|| de::Error::custom("not a known character set"))
     }
 }
 

@@ -1,9 +1,10 @@
 //! `make bench`: what the system does, as ratios to limits measured in the same run.
 //!
-//! Usage: `bench [publish|views|latency|rebuild …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
+//! Usage: `bench [publish|views|latency|rebuild|hl7 …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
 //! Everything runs for 25 s before anything is measured. `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod hl7;
 mod http;
 mod latency;
 mod process;
@@ -62,7 +63,7 @@ fn main() {
         dir: tempfile::tempdir().unwrap(),
     };
     if arguments.is_empty() {
-        arguments = ["publish", "views", "latency", "rebuild"].map(str::to_owned).to_vec();
+        arguments = ["publish", "views", "latency", "rebuild", "hl7"].map(str::to_owned).to_vec();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(warm(&bench));
@@ -73,6 +74,7 @@ fn main() {
             "views" => runtime.block_on(views::run(&bench)),
             "rebuild" => runtime.block_on(rebuild::run(&bench)),
             "latency" => runtime.block_on(latency::run(&bench)),
+            "hl7" => runtime.block_on(hl7::run(&bench)),
             other => panic!("no part {other}"),
         }
     }

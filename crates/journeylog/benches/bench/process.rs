@@ -17,12 +17,23 @@ pub fn free_address() -> String {
 
 impl Process {
     pub async fn journeylog(bench: &Bench, log: &str, store: &str, args: &[&str]) -> Self {
+        Self::journeylog_with(bench, log, store, args, &[]).await
+    }
+
+    pub async fn journeylog_with(
+        bench: &Bench,
+        log: &str,
+        store: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let listen = free_address();
         let errors = std::fs::File::create(bench.dir.path().join(format!("{}.log", args.join("-")))).unwrap();
         let child = Command::new(BINARY)
             .args(["--log", log, "--store", store, "--listen", &listen])
             .args(args)
             .env("JOURNEYLOG_TELEMETRY__FILTER", "warn")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(errors)
             .spawn()

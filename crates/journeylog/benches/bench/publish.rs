@@ -65,24 +65,24 @@ pub async fn run(bench: &Bench) {
 }
 
 /// Makes the broker sync every write to the disk.
-const FSYNC: &[(&str, &str)] = &[("flush.messages", "1")];
+pub const FSYNC: &[(&str, &str)] = &[("flush.messages", "1")];
 
-fn kafka(bench: &Bench, topic: &str) -> String {
+pub fn kafka(bench: &Bench, topic: &str) -> String {
     format!("kafka://{}/{topic}?partitions=4&replication=1", bench.kafka)
 }
 
-fn sqlite(bench: &Bench, name: &str) -> String {
+pub fn sqlite(bench: &Bench, name: &str) -> String {
     format!("sqlite:{}?partitions=4", bench.dir.path().join(format!("{name}.db")).display())
 }
 
-fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
+pub fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
     let event = domain::parse::event(line).ok()?;
     let mut out = Vec::new();
     codec::encode(&event, &mut out);
     Some((event.key(), out))
 }
 
-async fn topic(bench: &Bench, name: &str, settings: &[(&str, &str)]) {
+pub async fn topic(bench: &Bench, name: &str, settings: &[(&str, &str)]) {
     let admin: rdkafka::admin::AdminClient<_> =
         rdkafka::ClientConfig::new().set("bootstrap.servers", &bench.kafka).create().unwrap();
     let mut spec = rdkafka::admin::NewTopic::new(name, 4, rdkafka::admin::TopicReplication::Fixed(1));
@@ -93,7 +93,7 @@ async fn topic(bench: &Bench, name: &str, settings: &[(&str, &str)]) {
 }
 
 /// Records a second of a producer that does nothing else.
-async fn produce(bench: &Bench, name: &str, frames: &[(String, Vec<u8>)], settings: &[(&str, &str)]) -> f64 {
+pub async fn produce(bench: &Bench, name: &str, frames: &[(String, Vec<u8>)], settings: &[(&str, &str)]) -> f64 {
     topic(bench, name, settings).await;
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", &bench.kafka);

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod fold;
+pub mod mllp;
 
 use domain::views::View;
 use serde_json::Value as Json;

@@ -10,6 +10,9 @@ use domain::event::{Header, Modality, Source};
 use domain::{Event, EventId, Micros, PatientId};
 use std::borrow::Cow;
 
+/// Most wrong things that are noted of one message.
+const MOST_WRONG: usize = 100;
+
 /// What was published before, as far as a message can be about it.
 pub trait Known {
     /// The events about a patient's appointment.
@@ -76,7 +79,7 @@ impl<'a> Context<'a> {
     /// Notes that something is wrong.
     pub fn wrong(&mut self, place: Place, code: Code, reason: &'static str) {
         let wrong = Wrong::new(place, code, reason);
-        if !self.wrong.contains(&wrong) {
+        if self.wrong.len() < MOST_WRONG && !self.wrong.contains(&wrong) {
             self.wrong.push(wrong);
         }
     }
@@ -121,7 +124,7 @@ impl<'a> Context<'a> {
     }
 
     /// The patient of a PID segment, whose identifiers are in PID-3, in old messages in PID-2.
-    pub fn patient(&mut self, pid: Option<&Segment<'a>>) -> Option<Patient> {
+    pub fn patient(&mut self, pid: Option<&Segment<'_>>) -> Option<Patient> {
         let sequence = pid.map_or(1, |p| p.sequence);
         let place = Place::field("PID", 3).in_sequence(sequence);
         let found = pid.and_then(|p| self.identifier(p.field(3), None).or_else(|| self.identifier(p.field(2), None)));
@@ -130,8 +133,8 @@ impl<'a> Context<'a> {
 
     /// The one of some repeated identifiers (CX) that is the patient's: of the authority that ranks highest in the site
     /// file, else of type MR, else the first. Where `like` names an authority, one of that goes before all.
-    pub fn identifier(&self, field: Part<'a>, like: Option<&str>) -> Option<Patient> {
-        let mut best = None;
+    pub fn identifier(&self, field: Part<'_>, like: Option<&str>) -> Option<Patient> {
+        let mut best: Option<(_, Cow<'_, str>, Cow<'_, str>)> = None;
         for cx in field.repetitions() {
             let Some(number) = cx.id() else { continue };
             let (authority, rank) = self.authority(cx);
@@ -147,7 +150,7 @@ impl<'a> Context<'a> {
 
     /// Who gave an identifier out, and the rank where the site file knows it. An identifier that names nobody is of the
     /// sender's own authority, else of the sending facility, else of the sending application.
-    fn authority(&self, cx: Part<'a>) -> (Cow<'a, str>, Option<i32>) {
+    fn authority<'x>(&'x self, cx: Part<'x>) -> (Cow<'x, str>, Option<i32>) {
         let site = self.site();
         let hd = cx.component(4);
         // By its name or by its universal id, whichever the site file knows.
@@ -167,7 +170,7 @@ impl<'a> Context<'a> {
     }
 
     /// A practitioner (XCN) by a pseudonym; nothing where there is no number. Names are left alone.
-    pub fn staff(&self, field: Part<'a>) -> Option<String> {
+    pub fn staff(&self, field: Part<'_>) -> Option<String> {
         let xcn = field.repetitions().find(|x| x.id().is_some())?;
         let authority = xcn.component(9);
         let named = authority.subcomponent(1).value().or_else(|| authority.subcomponent(2).value());
@@ -194,7 +197,7 @@ impl<'a> Context<'a> {
     }
 
     /// A header. `place` is where the patient is (PL: point of care, room, bed, facility).
-    pub fn header(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'a>) -> Header {
+    pub fn header(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'_>) -> Header {
         let (message, site) = (self.message, self.site());
         // Nothing is recorded after the message that says so; a recording time that lies later is no such thing.
         let noted = instant(message.field("EVN", 2).component(1).raw(), self.zones);
@@ -205,7 +208,7 @@ impl<'a> Context<'a> {
         };
         let named = |n: usize| message.field("MSH", n).id().map(Cow::into_owned);
         let facility = named(4);
-        let text = |p: Part<'a>| p.subcomponent(1).value().map(Cow::into_owned);
+        let text = |p: Part<'_>| p.subcomponent(1).value().map(Cow::into_owned);
         let at = text(place.component(4)).or_else(|| site.site.clone()).or_else(|| facility.clone());
         let department = message.field("PV1", 10).id().or_else(|| place.id());
         Header {
@@ -232,7 +235,7 @@ impl<'a> Context<'a> {
     }
 
     /// The same for a touchpoint at which the patient is there.
-    pub fn header_in_person(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'a>) -> Header {
+    pub fn header_in_person(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'_>) -> Header {
         Header { modality: Some(Modality::InPerson), ..self.header(patient, occurred_at, place) }
     }
 }

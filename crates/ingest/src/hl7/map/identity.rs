@@ -55,7 +55,7 @@ fn pair(c: &mut Context<'_>, trigger: &str, groups: &[&[Segment<'_>]], at: Micro
         return c.wrong(Place::segment("PID").in_sequence(2), Code::Segment, "the message needs two patients");
     };
     let place = Place::field("PID", 3).in_sequence(other.sequence).component(1);
-    let first = c.patient(segment(0).map(|s| s as &_));
+    let first = c.patient(segment(0));
     let like = first.as_ref().map(|p| p.authority.clone());
     let second = c.identifier(other.field(3), like.as_deref());
     let second = c.need(second, place, "a patient needs an identifier");

@@ -8,6 +8,7 @@ use domain::event::{
     Event, OrderCancelled, OrderPlaced, Priority, ResultCorrected, ResultReported, ResultStatus,
 };
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 fn id(part: Option<Part<'_>>) -> Option<String> {
     part.and_then(Part::id).map(Cow::into_owned)
@@ -72,9 +73,10 @@ fn requests<'a, 's>(
         found.push((order, first));
     }
     // Further requests of the same order have no number of their own.
+    let mut seen: BTreeSet<String> = found.iter().map(|(order, _)| order.clone()).collect();
     for obr in detail.filter(|s| s.name() == "OBR") {
         let own = id(Some(obr.field(2))).or_else(|| id(Some(obr.field(3))));
-        if let Some(own) = own.filter(|own| found.iter().all(|(other, _)| other != own)) {
+        if let Some(own) = own.filter(|own| seen.insert(own.clone())) {
             found.push((own, Some(obr)));
         }
     }

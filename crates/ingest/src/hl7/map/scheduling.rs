@@ -233,7 +233,9 @@ fn reason(c: &Context<'_>) -> Option<String> {
     let below = c.message.groups("SCH").next()?;
     let mut notes = String::new();
     for note in below.iter().take_while(|s| matches!(s.name(), "SCH" | "TQ1" | "NTE")).filter(|s| s.name() == "NTE") {
-        for part in note.field(3).repetitions().filter_map(Part::value) {
+        // Some senders forget NTE-2, a code of one letter, and put the text there.
+        let text = note.field(3).present().or_else(|| note.field(2).present().filter(|t| t.raw().len() > 2));
+        for part in text.into_iter().flat_map(Part::repetitions).filter_map(Part::value) {
             if !notes.is_empty() {
                 notes.push(' ');
             }
