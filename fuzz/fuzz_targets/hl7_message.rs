@@ -51,7 +51,9 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 fuzz_target!(|bytes: &[u8]| {
     let blocks = [Block::Whole(bytes::Bytes::copy_from_slice(bytes))];
     let codes = |answers: &[Vec<u8>]| -> Vec<Vec<u8>> {
-        let msa = |a: &Vec<u8>| a.split(|b| *b == b'\r').filter(|l| l.starts_with(b"MSA")).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let msa = |a: &Vec<u8>| {
+            a.split(|b| *b == b'\r').filter(|l| l.starts_with(b"MSA")).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
         answers.iter().flat_map(msa).collect()
     };
     let first = RUNTIME.block_on(RECEIVER.receive(&blocks));

@@ -15,10 +15,11 @@ pub mod rules;
 mod text;
 mod time;
 pub mod tls;
+mod wrong;
 
-pub use ack::{Code, Place, Verdict, Wrong};
 pub use mllp::{Block, Frames};
 pub use text::Charset;
+pub use wrong::{Code, Place, Verdict, Wrong};
 
 use crate::intake;
 use crate::publisher::{Accepted, Prepared, Publisher, Refusal};
@@ -142,7 +143,13 @@ impl Receiver {
         }
     }
 
-    fn events(&self, head: &Head<'_>, bytes: &[u8], fingerprint: &str, now: Micros) -> Result<Vec<Prepared>, Vec<Wrong>> {
+    fn events(
+        &self,
+        head: &Head<'_>,
+        bytes: &[u8],
+        fingerprint: &str,
+        now: Micros,
+    ) -> Result<Vec<Prepared>, Vec<Wrong>> {
         let site = self.pseudonyms.site();
         let sender = rules::of(&site.senders, head.component(3, 1), head.component(4, 1));
         let charset = |e| {
@@ -238,7 +245,11 @@ impl std::fmt::Debug for Receiver {
 }
 
 fn conflict() -> Verdict {
-    Verdict::Error(vec![Wrong::new(Place::field("MSH", 10), Code::Duplicate, "another message was accepted under this id")])
+    Verdict::Error(vec![Wrong::new(
+        Place::field("MSH", 10),
+        Code::Duplicate,
+        "another message was accepted under this id",
+    )])
 }
 
 /// A hash of a message, whatever its segments end with.

@@ -26,7 +26,8 @@ pub async fn start(
     let event = settings.ingest.ndjson(ingest::NdjsonLimits::default()).event;
     let receiver = Arc::new(Receiver::new(publisher, pseudonyms, event, settings.ingest.recent_events));
     let known = receiver.warm(settings.ingest.recent_events).await.context("log")?;
-    let listener = tokio::net::TcpListener::bind(&s.listen).await.with_context(|| format!("hl7.listen {}", s.listen))?;
+    let listener =
+        tokio::net::TcpListener::bind(&s.listen).await.with_context(|| format!("hl7.listen {}", s.listen))?;
     tracing::info!(listen = %s.listen, tls = acceptor.is_some(), events = known, "taking HL7 over MLLP");
     let limits = mllp::Limits {
         block_bytes: s.max_block_bytes,

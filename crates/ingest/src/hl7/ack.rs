@@ -2,143 +2,10 @@
 
 use super::head::Head;
 use super::message::Delimiters;
+use super::wrong::{Code, Place, Verdict, Wrong};
 use chrono::{DateTime, Utc};
 use domain::Micros;
-use std::borrow::Cow;
 use std::io::Write as _;
-
-/// What is wrong (HL7 table 0357).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// 100: segments are missing or in the wrong order.
-    Segment,
-    /// 101: a required field is missing.
-    Missing,
-    /// 102: a field is not of its data type.
-    DataType,
-    /// 103: a code is not in its table.
-    Table,
-    /// 200: unsupported message type.
-    Type,
-    /// 201: unsupported event.
-    Event,
-    /// 202: unsupported processing id.
-    Processing,
-    /// 203: unsupported version.
-    Version,
-    /// 204: unknown key identifier.
-    Unknown,
-    /// 205: duplicate key identifier.
-    Duplicate,
-    /// 207: trouble here.
-    Internal,
-}
-
-impl Code {
-    /// Number and name.
-    const fn table(self) -> (u16, &'static str) {
-        match self {
-            Self::Segment => (100, "Segment sequence error"),
-            Self::Missing => (101, "Required field missing"),
-            Self::DataType => (102, "Data type error"),
-            Self::Table => (103, "Table value not found"),
-            Self::Type => (200, "Unsupported message type"),
-            Self::Event => (201, "Unsupported event code"),
-            Self::Processing => (202, "Unsupported processing id"),
-            Self::Version => (203, "Unsupported version id"),
-            Self::Unknown => (204, "Unknown key identifier"),
-            Self::Duplicate => (205, "Duplicate key identifier"),
-            Self::Internal => (207, "Application internal error"),
-        }
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn number(self) -> u16 {
-        self.table().0
-    }
-}
-
-/// A place in a message (data type ERL); a count from 1 each, and 0 where it isn't that exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The segment's name.
-    pub segment: &'static str,
-    /// Which of the segments of that name.
-    pub sequence: u16,
-    /// The field.
-    pub field: u16,
-    /// Which of its repetitions.
-    pub repetition: u16,
-    /// The component.
-    pub component: u16,
-}
-
-impl Place {
-    /// A whole segment, the first of its name.
-    #[must_use]
-    pub const fn segment(segment: &'static str) -> Self {
-        Self { segment, sequence: 1, field: 0, repetition: 0, component: 0 }
-    }
-
-    /// A field of the first segment of a name.
-    #[must_use]
-    pub const fn field(segment: &'static str, field: u16) -> Self {
-        Self { segment, sequence: 1, field, repetition: 1, component: 0 }
-    }
-
-    /// The same in another segment of that name.
-    #[must_use]
-    pub const fn in_sequence(self, sequence: u16) -> Self {
-        Self { sequence, ..self }
-    }
-
-    /// A component of it.
-    #[must_use]
-    pub const fn component(self, component: u16) -> Self {
-        Self { component, ..self }
-    }
-}
-
-/// One thing that is wrong with a message. Never quotes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
-    /// Where.
-    pub place: Place,
-    /// What, by the standard's table.
-    pub code: Code,
-    /// What, in words.
-    pub reason: Cow<'static, str>,
-}
-
-impl Wrong {
-    /// Something wrong there.
-    #[must_use]
-    pub fn new(place: Place, code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { place, code, reason: reason.into() }
-    }
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its events are in the log, or it has none (AA, CA).
-    Accepted,
-    /// Its content is wrong: the sender has to change it (AE, CE).
-    Error(Vec<Wrong>),
-    /// It was not taken, and not for its content (AR, CR).
-    Rejected(Wrong),
-}
-
-impl Verdict {
-    fn wrongs(&self) -> &[Wrong] {
-        match self {
-            Self::Accepted => &[],
-            Self::Error(all) => all,
-            Self::Rejected(one) => std::slice::from_ref(one),
-        }
-    }
-}
 
 /// Most ERR segments of one acknowledgement.
 const MOST_ERRORS: usize = 20;
@@ -217,7 +84,10 @@ pub fn unreadable(reason: &'static str, at: Micros) -> Vec<u8> {
 /// The answer to a batch: the acknowledgements of its messages, under headers that refer to its own.
 #[must_use]
 pub fn batch(file: Option<&Head<'_>>, head: &Head<'_>, answers: &[Vec<u8>], at: Micros) -> Vec<u8> {
-    let mut out = Writer { out: Vec::with_capacity(256 + answers.iter().map(Vec::len).sum::<usize>()), delimiters: head.delimiters };
+    let mut out = Writer {
+        out: Vec::with_capacity(256 + answers.iter().map(Vec::len).sum::<usize>()),
+        delimiters: head.delimiters,
+    };
     let mut header = |name: &[u8], to: &Head<'_>| {
         out.delimiters = to.delimiters;
         out.head_of(name, to, at);
@@ -276,7 +146,9 @@ impl Writer {
     fn text(&mut self, text: &str) {
         let d = self.delimiters;
         let taken = [Some(d.field), Some(d.component), Some(d.repetition), d.escape, d.subcomponent];
-        self.out.extend(text.bytes().map(|b| if !(b' '..=b'~').contains(&b) || taken.contains(&Some(b)) { b' ' } else { b }));
+        self.out.extend(
+            text.bytes().map(|b| if !(b' '..=b'~').contains(&b) || taken.contains(&Some(b)) { b' ' } else { b }),
+        );
     }
 
     /// From the delimiters to field 8 (security), sender and receiver having changed places.
@@ -356,80 +228,4 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: Micros = Micros(1_700_000_000_000_000);
-
-    fn text(msh: &str, verdict: &Verdict) -> String {
-        let head = Head::of(msh.as_bytes()).unwrap();
-        answer(&head, verdict, AT).map_or_else(String::new, |a| String::from_utf8(a).unwrap().replace('\r', "\n"))
-    }
-
-    fn wrong() -> Wrong {
-        Wrong::new(Place::field("PID", 3).in_sequence(2).component(1), Code::Missing, "a patient needs an identifier")
-    }
-
-    #[test]
-    fn the_original_mode() {
-        let msh = "MSH|^~\\&|A^1.2^ISO|B|C|D|20200101||ADT^A01^ADT_A01|id1|P|2.5";
-        let accepted = text(msh, &Verdict::Accepted);
-        assert!(accepted.starts_with("MSH|^~\\&|C|D|A^1.2^ISO|B|20231114221320+0000||ACK^A01^ACK|ACK"), "{accepted}");
-        assert!(accepted.ends_with("|P|2.5\nMSA|AA|id1\n"), "{accepted}");
-        let error = text(msh, &Verdict::Error(vec![wrong()]));
-        assert!(
-            error.ends_with(
-                "MSA|AE|id1|a patient needs an identifier\n\
-                 ERR||PID^2^3^1^1|101^Required field missing^HL70357|E||||a patient needs an identifier\n"
-            ),
-            "{error}"
-        );
-        let msh = "MSH|^~\\&|A|B|C|D|20200101||ADT^A01|id1||2.3|||||KOR|8859/1";
-        let rejected = text(msh, &Verdict::Rejected(wrong()));
-        assert!(rejected.contains("||ACK^A01|ACK"), "{rejected}");
-        assert!(rejected.contains("|P|2.3||||||8859/1\nMSA|AR|id1|"), "{rejected}");
-        assert!(rejected.ends_with("ERR|PID^2^3^101&Required field missing&HL70357\n"), "{rejected}");
-    }
-
-    #[test]
-    fn the_enhanced_mode_answers_when_it_is_asked_to() {
-        let bad = Verdict::Error(vec![wrong()]);
-        for (asked, good, error) in [
-            ("|", Some("AA"), Some("AE")),
-            ("AL|NE", Some("CA"), Some("CE")),
-            ("AL|AL", Some("CA"), Some("CE")),
-            ("|NE", Some("CA"), Some("CE")),
-            ("ER|", None, Some("CE")),
-            ("SU|", Some("CA"), None),
-            ("NE|NE", None, None),
-            ("NE|", None, None),
-            ("NE|AL", Some("AA"), Some("AE")),
-            ("NE|ER", None, Some("AE")),
-        ] {
-            let msh = format!("MSH|^~\\&|A|B|C|D|20200101||ADT^A01|id1|P|2.8|||{asked}");
-            let head = Head::of(msh.as_bytes()).unwrap();
-            assert_eq!((code(&head, &Verdict::Accepted), code(&head, &bad)), (good, error), "{asked}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_a_sender_wrote_breaks_the_frame() {
-        let msh = "MSH|^~\\&|A\u{1c}|B|C|D|20200101||ADT^A01|id\u{b}1\u{1c}|P|2.5";
-        let answer = text(msh, &Verdict::Accepted);
-        assert!(answer.bytes().all(|b| b >= b' ' || b == b'\n'), "{answer:?}");
-        assert!(answer.contains("MSA|AA|id1\n"), "{answer:?}");
-        assert!(String::from_utf8(unreadable("no MSH", AT)).unwrap().contains("\rMSA|AR||no MSH\rERR||MSH^1|100^"));
-    }
-
-    #[test]
-    fn a_batch_is_answered_by_one() {
-        let (fhs, bhs) = ("FHS|^~\\&|A|B|C|D|2020||f1||F-1", "BHS|^~\\&|A|B|C|D|2020||b1||B-7");
-        let file = Head::named(fhs.as_bytes(), b"FHS").unwrap();
-        let head = Head::named(bhs.as_bytes(), b"BHS").unwrap();
-        let out = String::from_utf8(batch(Some(&file), &head, &[b"MSH|1\r".to_vec()], AT)).unwrap();
-        assert_eq!(
-            out.replace('\r', "\n"),
-            "FHS|^~\\&|C|D|A|B|20231114221320+0000|||||F-1\nBHS|^~\\&|C|D|A|B|20231114221320+0000|||||B-7\nMSH|1\nBTS|1\nFTS|1\n"
-        );
-    }
-}
+mod tests;

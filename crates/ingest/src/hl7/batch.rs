@@ -1,8 +1,9 @@
 //! Blocks: one message each, or a batch (FHS, BHS … BTS, FTS) of them.
 
-use super::ack::{self, Code, Place, Verdict, Wrong};
+use super::ack;
 use super::head::Head;
 use super::mllp::Block;
+use super::wrong::{Code, Place, Verdict, Wrong};
 use super::{Outcome, Taken};
 use crate::intake;
 use domain::Micros;
@@ -14,7 +15,14 @@ pub(super) enum Unit<'a> {
     /// Messages; each is answered by itself.
     Messages(Vec<Taken<'a>>),
     /// A batch, which is answered by one.
-    Batch { file: Option<Head<'a>>, head: Head<'a>, messages: Vec<Taken<'a>> },
+    Batch(Box<Batch<'a>>),
+}
+
+/// Messages under one header.
+pub(super) struct Batch<'a> {
+    file: Option<Head<'a>>,
+    head: Head<'a>,
+    messages: Vec<Taken<'a>>,
 }
 
 /// Looks at a block; `take` looks at each message in it.
@@ -51,7 +59,7 @@ pub(super) fn unit<'a>(block: &'a Block, mut take: impl FnMut(&'a [u8]) -> Optio
         false => messages.map(|m| Some(decided(Head::of(m)?, lost(), "incomplete"))).collect(),
     };
     let Some(messages) = taken else { return Unit::Unreadable("a message of the batch has no readable MSH") };
-    Unit::Batch { file, head, messages }
+    Unit::Batch(Box::new(Batch { file, head, messages }))
 }
 
 impl Unit<'_> {
@@ -68,7 +76,8 @@ impl Unit<'_> {
                 out.push(ack::unreadable(reason, at));
             }
             Self::Messages(all) => out.extend(all.iter().filter_map(answer)),
-            Self::Batch { file, head, messages } => {
+            Self::Batch(batch) => {
+                let Batch { file, head, messages } = *batch;
                 let answers: Vec<_> = messages.iter().filter_map(&mut answer).collect();
                 if !answers.is_empty() || messages.is_empty() {
                     out.push(ack::batch(file.as_ref(), &head, &answers, at));

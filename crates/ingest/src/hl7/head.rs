@@ -1,7 +1,7 @@
 //! MSH: what a message says about itself, read from its bytes before its character set is known.
 
-use super::ack::{Code, Place, Wrong};
 use super::message::Delimiters;
+use super::wrong::{Code, Place, Wrong};
 
 /// Versions that are taken.
 const VERSIONS: [&str; 12] =
@@ -16,8 +16,8 @@ fn letters(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "ADT" | "ADR" => "A",
         "BAR" | "DFT" | "PEX" | "PGL" | "PPP" | "PPR" => "P",
-        "BPS" | "BRP" | "BRT" | "BTS" | "OMB" | "OMD" | "OMG" | "OMI" | "OML" | "OMN" | "OMP" | "OMS" | "OPL" | "ORL"
-        | "ORM" | "ORR" | "RAS" | "RDE" | "RDS" | "RGV" => "O",
+        "BPS" | "BRP" | "BRT" | "BTS" | "OMB" | "OMD" | "OMG" | "OMI" | "OML" | "OMN" | "OMP" | "OMS" | "OPL"
+        | "ORL" | "ORM" | "ORR" | "RAS" | "RDE" | "RDS" | "RGV" => "O",
         "CCF" | "CCI" | "CCM" | "CCU" | "REF" | "RRI" | "RPA" | "RPI" | "RPL" => "I",
         "CRM" | "CSU" => "C",
         "EAC" | "EAN" | "EAR" | "ESR" | "ESU" | "INR" | "INU" | "LSU" | "SSU" => "U",

@@ -12,12 +12,12 @@ mod order;
 mod referral;
 mod scheduling;
 
-pub use context::{Known, key};
 use context::Context;
+pub use context::{Known, key};
 
-use super::ack::Wrong;
 use super::head::Head;
 use super::message::Message;
+use super::wrong::Wrong;
 use crate::site::Pseudonyms;
 use domain::Event;
 

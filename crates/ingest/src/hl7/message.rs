@@ -236,7 +236,10 @@ mod tests {
         assert_eq!(pid3.repetitions().map(|r| r.id().unwrap().into_owned()).collect::<Vec<_>>(), ["12", "34"]);
         assert_eq!(pid3.component(4).subcomponent(2).value().as_deref(), Some("1.2"));
         assert_eq!(m.field("PID", 4).value().as_deref(), Some("x&y"));
-        assert_eq!((m.field("PID", 5).value(), m.field("PID", 50).value(), m.field("ZZZ", 1).value()), (None, None, None));
+        assert_eq!(
+            (m.field("PID", 5).value(), m.field("PID", 50).value(), m.field("ZZZ", 1).value()),
+            (None, None, None)
+        );
         assert_eq!(m.all("NK1").map(|s| s.sequence).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(m.groups("NK1").map(<[_]>::len).collect::<Vec<_>>(), [1, 1]);
     }

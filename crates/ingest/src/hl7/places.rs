@@ -1,8 +1,8 @@
 //! Where in a message a wrong field of an event comes from.
 
-use super::ack::{Code, Place, Wrong};
 use super::head::Head;
 use super::message::Message;
+use super::wrong::{Code, Place, Wrong};
 use domain::parse::FieldError;
 
 /// The places of wrong fields, as far as they can be told.

@@ -186,7 +186,8 @@ async fn answers_are_not_answered_and_never_asked_for_is_never_given() {
 async fn a_batch_is_answered_by_one_and_an_incomplete_one_not_taken() {
     let bed = Bed::new();
     let two = format!("{}{}", message("ADT^A01", "m1", ""), message("ADT^A99", "m2", "").replace("A99", "S12"));
-    let batch = |n: u8| format!("FHS|^~\\&|APP|FAC|JL|HOSP\rBHS|^~\\&|APP|FAC|JL|HOSP|2026||||B7\r{two}BTS|{n}\rFTS|1\r");
+    let batch =
+        |n: u8| format!("FHS|^~\\&|APP|FAC|JL|HOSP\rBHS|^~\\&|APP|FAC|JL|HOSP|2026||||B7\r{two}BTS|{n}\rFTS|1\r");
     let answer = bed.answer(batch(3)).await;
     assert_eq!(answer.matches("MSA|AE|").count(), 2, "{answer}");
     assert_eq!(bed.log.len(), 0);
@@ -219,7 +220,10 @@ async fn an_appointment_that_is_deleted_is_retracted_or_cancelled_where_it_is_no
     unknown.answer(siu("S17", "m4")).await;
     let events = unknown.events();
     let Event::AppointmentCancelled(e) = &events[0] else { panic!("{events:?}") };
-    assert_eq!((e.appointment_id.as_str(), e.by, e.reason.as_deref()), ("A1", domain::event::Party::Other, Some("ill")));
+    assert_eq!(
+        (e.appointment_id.as_str(), e.by, e.reason.as_deref()),
+        ("A1", domain::event::Party::Other, Some("ill"))
+    );
     // After a restart it is known from the log.
     let log = MemoryLog::new();
     Bed::on(log.clone(), SITE).answer(siu("S12", "m1")).await;
@@ -232,7 +236,8 @@ async fn an_appointment_that_is_deleted_is_retracted_or_cancelled_where_it_is_no
 #[tokio::test]
 async fn korean_as_it_is_sent_and_the_sender_s_own_rules() {
     let bed = Bed::new();
-    let text = message("ADT^A04", "m1", "").replace("|APP|", "|KOR|").replace("12^^^HOSP^MR", "12").replace("W1^2", "병동^2");
+    let text =
+        message("ADT^A04", "m1", "").replace("|APP|", "|KOR|").replace("12^^^HOSP^MR", "12").replace("W1^2", "병동^2");
     let (bytes, ..) = encoding_rs::EUC_KR.encode(&text);
     let answers = bed.receiver.receive(&[Block::Whole(Bytes::from(bytes.into_owned()))]).await;
     assert!(String::from_utf8_lossy(&answers[0]).contains("MSA|AA|m1"));

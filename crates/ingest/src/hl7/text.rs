@@ -13,7 +13,10 @@ impl<'de> Deserialize<'de> for Charset {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let label = String::deserialize(d)?;
         let found = declared(&label).or_else(|| Encoding::for_label(label.as_bytes()));
-        found.filter(|e| e.is_ascii_compatible()).map(Self).ok_or_else(|| de::Error::custom("not a known character set"))
+        found
+            .filter(|e| e.is_ascii_compatible())
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("not a known character set"))
     }
 }
 
@@ -76,7 +79,9 @@ fn strict<'a>(set: &'static Encoding, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
 /// out; what is no sequence stays as it is.
 #[must_use]
 pub fn unescape(text: &str, delimiters: Delimiters) -> Cow<'_, str> {
-    let Some(mark) = delimiters.escape.map(char::from).filter(|m| text.contains(*m)) else { return Cow::Borrowed(text) };
+    let Some(mark) = delimiters.escape.map(char::from).filter(|m| text.contains(*m)) else {
+        return Cow::Borrowed(text);
+    };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(mark) {

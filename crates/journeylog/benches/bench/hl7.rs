@@ -81,8 +81,11 @@ impl Listener {
         std::fs::write(&site, SITE).unwrap();
         let store = format!("sqlite:{}", bench.dir.path().join("unused.db").display());
         let site = site.display().to_string();
-        let environment =
-            [("JOURNEYLOG_HL7__LISTEN", at.as_str()), ("JOURNEYLOG_SITE__FILE", &site), ("JOURNEYLOG_PSEUDONYM_KEY", KEY)];
+        let environment = [
+            ("JOURNEYLOG_HL7__LISTEN", at.as_str()),
+            ("JOURNEYLOG_SITE__FILE", &site),
+            ("JOURNEYLOG_PSEUDONYM_KEY", KEY),
+        ];
         let process = Process::journeylog_with(bench, log, &store, &["ingest", "hl7"], &environment).await;
         Self { process, at }
     }

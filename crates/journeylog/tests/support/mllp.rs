@@ -25,7 +25,11 @@ impl Site {
 
     pub fn spawn(&self, b: &Backends, args: &[&str], more: &[(&str, &str)]) -> Server {
         let file = self.file.display().to_string();
-        let own = [("JOURNEYLOG_SITE__FILE", file.as_str()), ("JOURNEYLOG_PSEUDONYM_KEY", KEY), ("JOURNEYLOG_HL7__LISTEN", &self.listen)];
+        let own = [
+            ("JOURNEYLOG_SITE__FILE", file.as_str()),
+            ("JOURNEYLOG_PSEUDONYM_KEY", KEY),
+            ("JOURNEYLOG_HL7__LISTEN", &self.listen),
+        ];
         b.spawn(args, &[&own, more].concat())
     }
 

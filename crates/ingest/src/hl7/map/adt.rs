@@ -1,13 +1,13 @@
 //! ADT: visits and what is known of a patient.
 
-use super::super::ack::{Code, Place};
 use super::super::message::Part;
 use super::super::rules::A04;
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
 use domain::event::{
-    AdmissionCancelled, AppointmentCancelled, AppointmentRequested, DemographicsUpdated, DischargeCancelled, Event, Party,
-    PatientAdmitted, PatientCheckedIn, PatientDischarged, PatientTransferred, Priority,
+    AdmissionCancelled, AppointmentCancelled, AppointmentRequested, DemographicsUpdated, DischargeCancelled, Event,
+    Party, PatientAdmitted, PatientCheckedIn, PatientDischarged, PatientTransferred, Priority,
 };
 use std::borrow::Cow;
 
@@ -75,7 +75,8 @@ fn requested(c: &mut Context<'_>, patient: &Patient, at: Micros) {
     let id = announced(c).or_else(|| c.encounter());
     let place = place(c);
     let header = c.header(patient, at, place);
-    let Some(appointment_id) = c.need(id, Place::field("PV1", 5).component(1), "the event needs PV1-5 or PV1-19") else {
+    let Some(appointment_id) = c.need(id, Place::field("PV1", 5).component(1), "the event needs PV1-5 or PV1-19")
+    else {
         return;
     };
     c.push(Event::AppointmentRequested(AppointmentRequested {
@@ -107,7 +108,13 @@ fn request_cancelled(c: &mut Context<'_>, patient: &Patient, at: Micros) {
     let header = c.header(patient, at, place);
     if let Some(appointment_id) = c.need(id, Place::field("PV1", 5).component(1), "the event needs PV1-5 or PV1-19") {
         let by = Party::Other;
-        c.push(Event::AppointmentCancelled(AppointmentCancelled { header, appointment_id, by, channel: None, reason: None }));
+        c.push(Event::AppointmentCancelled(AppointmentCancelled {
+            header,
+            appointment_id,
+            by,
+            channel: None,
+            reason: None,
+        }));
     }
 }
 
@@ -147,7 +154,13 @@ fn discharged(c: &mut Context<'_>, patient: &Patient, at: Micros) {
     let header = c.header_in_person(patient, at, place);
     if let Some(encounter_id) = c.needed_encounter() {
         let (location, disposition) = (ward(place), disposition(c));
-        c.push(Event::PatientDischarged(PatientDischarged { header, encounter_id, location, disposition, high_risk: None }));
+        c.push(Event::PatientDischarged(PatientDischarged {
+            header,
+            encounter_id,
+            location,
+            disposition,
+            high_risk: None,
+        }));
     }
 }
 
@@ -162,9 +175,8 @@ fn disposition(c: &Context<'_>) -> Option<String> {
     }
     Some(match &*code {
         "01" | "1" | "06" | "6" | "08" | "8" | "50" | "81" | "86" => "home".to_owned(),
-        "02" | "2" | "03" | "3" | "04" | "4" | "05" | "5" | "43" | "51" | "61" | "62" | "63" | "64" | "65" | "66" | "70" => {
-            "transfer".to_owned()
-        }
+        "02" | "2" | "03" | "3" | "04" | "4" | "05" | "5" | "43" | "51" | "61" | "62" | "63" | "64" | "65" | "66"
+        | "70" => "transfer".to_owned(),
         "07" | "7" => "against_advice".to_owned(),
         "20" | "40" | "41" | "42" => "expired".to_owned(),
         _ => code.into_owned(),

@@ -1,7 +1,7 @@
 //! DFT: charges, payments, adjustments. BAR: what becomes of an account.
 
-use super::super::ack::{Code, Place};
 use super::super::message::{Part, Segment};
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::event::{ChargePosted, ClaimAdjusted, Event, NoteRecorded, PaymentReceived};
 use std::borrow::Cow;
@@ -49,13 +49,27 @@ fn transaction(c: &mut Context<'_>, patient: &Patient, ft1: &Segment<'_>) {
         // Senders write what they got as a negative charge, or as what it is.
         "PY" | "CO" => {
             let amount_minor = amount_minor.saturating_abs();
-            Event::PaymentReceived(PaymentReceived { header, claim_id, encounter_id, amount_minor, currency, channel: None })
+            Event::PaymentReceived(PaymentReceived {
+                header,
+                claim_id,
+                encounter_id,
+                amount_minor,
+                currency,
+                channel: None,
+            })
         }
         "CD" | "AJ" => {
             // A credit makes the bill smaller.
             let amount_minor = if kind == "CD" { -amount_minor.saturating_abs() } else { amount_minor };
             let adjustment_code = code;
-            Event::ClaimAdjusted(ClaimAdjusted { header, claim_id, encounter_id, amount_minor, currency, adjustment_code })
+            Event::ClaimAdjusted(ClaimAdjusted {
+                header,
+                claim_id,
+                encounter_id,
+                amount_minor,
+                currency,
+                adjustment_code,
+            })
         }
         _ => return c.wrong(place(6), Code::Table, "is no type of transaction: CG, CD, PY, AJ or CO"),
     });
@@ -96,8 +110,8 @@ fn amount(c: &mut Context<'_>, ft1: &Segment<'_>) -> Option<(i64, String)> {
 /// How many decimals a currency has (ISO 4217).
 fn decimals(currency: &str) -> usize {
     match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV" | "XAF"
-        | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
+        | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         "CLF" | "UYW" => 4,
         _ => 2,

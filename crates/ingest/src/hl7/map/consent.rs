@@ -1,7 +1,7 @@
 //! Consents: CON segments, and what PD1-11 and PD1-12 say.
 
-use super::super::ack::{Code, Place};
 use super::super::message::Segment;
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
 use domain::event::{ConsentGiven, ConsentWithdrawn, Event, Grantee};

@@ -1,10 +1,10 @@
 //! What all messages have in common: patient, times, place, visit.
 
-use super::super::ack::{Code, Place, Wrong};
 use super::super::head::Head;
 use super::super::message::{Message, Part, Segment};
 use super::super::rules::{self, Hl7, Sender};
 use super::super::time::{Zones, instant, offset_of};
+use super::super::wrong::{Code, Place, Wrong};
 use crate::site::{self, Pseudonyms, Site};
 use domain::event::{Header, Modality, Source};
 use domain::{Event, EventId, Micros, PatientId};

@@ -1,7 +1,7 @@
 //! ADT about identities: merged, taken apart, renumbered.
 
-use super::super::ack::{Code, Place};
 use super::super::message::{Part, Segment, named};
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::event::{Event, PatientIdentifiersChanged, PatientsMerged, PatientsUnmerged};
 use domain::{Micros, PatientId};
@@ -74,10 +74,13 @@ fn pair(c: &mut Context<'_>, trigger: &str, groups: &[&[Segment<'_>]], at: Micro
 }
 
 /// An identity is nowhere.
-const NOWHERE: Part<'static> = Part::new("", super::super::message::Delimiters {
-    field: b'|',
-    component: b'^',
-    repetition: b'~',
-    escape: None,
-    subcomponent: None,
-});
+const NOWHERE: Part<'static> = Part::new(
+    "",
+    super::super::message::Delimiters {
+        field: b'|',
+        component: b'^',
+        repetition: b'~',
+        escape: None,
+        subcomponent: None,
+    },
+);

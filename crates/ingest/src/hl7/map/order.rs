@@ -1,12 +1,10 @@
 //! ORM, OML, OMG: orders. ORU: results.
 
-use super::super::ack::{Code, Place};
 use super::super::message::{Part, Segment, named};
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
-use domain::event::{
-    Event, OrderCancelled, OrderPlaced, Priority, ResultCorrected, ResultReported, ResultStatus,
-};
+use domain::event::{Event, OrderCancelled, OrderPlaced, Priority, ResultCorrected, ResultReported, ResultStatus};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! REF and RRI: referrals and the answers to them.
 
-use super::super::ack::{Code, Place};
 use super::super::message::Part;
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
 use domain::event::{
@@ -62,7 +62,9 @@ fn one(c: &mut Context<'_>, step: Step, patient: &Patient, referral_id: String, 
         Step::Made => {
             let to = provider(c, "RT").or_else(|| message.field("MSH", 6).id().map(Cow::into_owned));
             let to = to.or_else(|| message.field("MSH", 5).id().map(Cow::into_owned));
-            let Some(to) = c.need(to, Place::segment("PRD"), "a referral needs whom it goes to (PRD-1 RT)") else { return };
+            let Some(to) = c.need(to, Place::segment("PRD"), "a referral needs whom it goes to (PRD-1 RT)") else {
+                return;
+            };
             Event::ReferralMade(ReferralMade {
                 header,
                 referral_id,

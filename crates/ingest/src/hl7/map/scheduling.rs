@@ -1,7 +1,7 @@
 //! SIU: appointments.
 
-use super::super::ack::{Code, Place};
 use super::super::message::{Part, Segment};
+use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
 use domain::event::{
@@ -23,7 +23,8 @@ struct Appointment<'a> {
 
 pub fn map(c: &mut Context<'_>, trigger: &str) {
     // S23 and S24 block and open slots, which are nobody's; S25 is a query.
-    if !matches!(trigger, "S12" | "S13" | "S14" | "S15" | "S16" | "S17" | "S18" | "S19" | "S20" | "S21" | "S22" | "S26") {
+    if !matches!(trigger, "S12" | "S13" | "S14" | "S15" | "S16" | "S17" | "S18" | "S19" | "S20" | "S21" | "S22" | "S26")
+    {
         return;
     }
     let message = c.message;

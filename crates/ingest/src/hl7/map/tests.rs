@@ -1,0 +1,316 @@
+//! What the sample messages don't say.
+
+use super::*;
+use crate::hl7::head::Head;
+use crate::hl7::memory::Memory;
+use crate::hl7::message::Message;
+use crate::hl7::tests::{SITE, pseudonyms};
+use crate::hl7::wrong::Code;
+use serde_json::{Value, json};
+
+/// A message of segments; MSH-9 is `kind`, `PID` a usual one.
+fn text(kind: &str, segments: &[&str]) -> String {
+    let usual = "PID|1||12^^^HOSP^MR";
+    let mut all = format!("MSH|^~\\&|APP|FAC|JL|HOSP|20260302090000+0900||{kind}|m1|P|2.5\r");
+    segments.iter().for_each(|s| all += &format!("{}\r", if *s == "PID" { usual } else { s }));
+    all
+}
+
+fn mapped(kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
+    mapped_under(SITE, kind, segments)
+}
+
+fn mapped_under(site: &str, kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
+    let text = text(kind, segments);
+    let head = Head::of(text.as_bytes()).unwrap();
+    let message = Message::new(&text, head.delimiters).unwrap();
+    events(&head, &message, &pseudonyms(site), &Memory::new(10), "m-0")
+}
+
+/// The type and some fields of each event.
+fn shown(kind: &str, segments: &[&str], pointers: &[&str]) -> Vec<Value> {
+    let show = |e: Event| {
+        let all: Value = serde_json::from_str(&e.to_json()).unwrap();
+        let fields = pointers.iter().map(|p| all.pointer(p).cloned().unwrap_or_default());
+        std::iter::once(json!(e.kind().as_str())).chain(fields).collect()
+    };
+    mapped(kind, segments).unwrap().into_iter().map(show).collect()
+}
+
+/// Places and codes of what is wrong.
+fn wrong(kind: &str, segments: &[&str]) -> Vec<(&'static str, u16, u16, u16)> {
+    let wrongs = mapped(kind, segments).unwrap_err();
+    wrongs.iter().map(|w| (w.place.segment, w.place.sequence, w.place.field, w.code.number())).collect()
+}
+
+#[test]
+fn the_start_of_an_appointment_is_where_it_is_first() {
+    let (tq1, ais, aip) = ("TQ1|||||||2026031010+0900", "AIS|1||X|2026031012+0900", "AIP|1||7|||2026031013+0900");
+    let (sch, bare) = ("SCH|A|||||||||||^^^2026031011+0900", "SCH||F1");
+    let start = |segments: &[&str]| shown("SIU^S12", segments, &["/starts_at", "/appointment_id"]).remove(0);
+    assert_eq!(start(&[bare, tq1, "PID", ais, aip]), json!(["AppointmentBooked", "2026-03-10T01:00:00Z", "F1"]));
+    let sch = &sch.replace("|||||||||||^", "||||||||||^");
+    assert_eq!(start(&[sch, "PID", ais, aip]), json!(["AppointmentBooked", "2026-03-10T02:00:00Z", "A"]));
+    assert_eq!(start(&[bare, "PID", ais, aip])[1], "2026-03-10T03:00:00Z");
+    assert_eq!(start(&[bare, "PID", aip])[1], "2026-03-10T04:00:00Z");
+    assert_eq!(wrong("SIU^S12", &[bare, "PID"]), [("TQ1", 1, 7, 101)]);
+    assert_eq!(wrong("SIU^S13", &["SCH|", "TQ1|||||||soon", "PID"]), [("SCH", 1, 1, 101)]);
+    assert_eq!(wrong("SIU^S13", &[bare, "TQ1|||||||soon", "PID"]), [("TQ1", 1, 7, 102)]);
+    assert_eq!(wrong("SIU^S12", &[bare, tq1]), [("PID", 1, 0, 100)]);
+}
+
+#[test]
+fn durations_in_their_units() {
+    let minutes = |sch: &str, ais: &str| {
+        let sch = format!("SCH|A||||||||{sch}|^^^2026031010+0900");
+        let ais = format!("AIS|1||X||||{ais}");
+        shown("SIU^S14", &[&sch, "PID", &ais], &["/duration_min"]).remove(0)[1].clone()
+    };
+    assert_eq!(minutes("60|s", "50|min^Minutes^ISO"), json!(50));
+    assert_eq!(minutes("61|s", "|"), json!(2));
+    assert_eq!(minutes("1.5|HR", "|"), json!(90));
+    assert_eq!(minutes("20|", "|"), json!(20));
+    assert_eq!(minutes("|", "|"), Value::Null);
+    let sch = "SCH|A||||||||20|furlongs|^^^2026031010+0900";
+    assert_eq!(wrong("SIU^S12", &[sch, "PID"]), [("SCH", 1, 10, 103)]);
+    let sch = sch.replace("20|furlongs", "-5|min");
+    assert_eq!(wrong("SIU^S12", &[&sch, "PID"]), [("SCH", 1, 9, 102)]);
+}
+
+#[test]
+fn who_wanted_it_and_why_is_not_what_contradicts_the_trigger() {
+    let told = |trigger: &str, reason: &str, note: &str| {
+        let sch = format!("SCH|A|||||{reason}|||||^^^2026031010+0900");
+        shown(&format!("SIU^{trigger}"), &[&sch, note, "PID"], &["/by", "/reason"]).remove(0)
+    };
+    assert_eq!(
+        told("S15", "PAT^feels better", "NTE|1||note"),
+        json!(["AppointmentCancelled", "patient", "feels better"])
+    );
+    assert_eq!(told("S15", "PROV", "NTE|1||doctor\\R\\ill"), json!(["AppointmentCancelled", "hospital", "PROV"]));
+    assert_eq!(told("S13", "Add", "NTE|1||moved~twice"), json!(["AppointmentRescheduled", "other", "moved twice"]));
+    assert_eq!(told("S16", "Add", ""), json!(["AppointmentCancelled", "other", "discontinued"]));
+    assert_eq!(told("S20", "PAT", ""), json!(["AppointmentModified", "patient", "PAT"]));
+    for trigger in ["SIU^S23", "SIU^S24", "ADT^A60", "VXU^V04", "ORM^O02", "BAR^P12"] {
+        assert!(mapped(trigger, &["SCH|A", "PID"]).unwrap().is_empty(), "{trigger}");
+    }
+}
+
+#[test]
+fn of_several_identifiers_the_one_that_ranks() {
+    let p = pseudonyms(SITE);
+    let of = |pid: &str| shown("ADT^A08", &[pid], &["/header/patient_id"]).remove(0)[1].as_str().unwrap().to_owned();
+    assert_eq!(of("PID|1||1^^^X^MR~12^^^HOSP^PI~3^^^Y^MR"), p.patient("main", "12"));
+    assert_eq!(of("PID|1||12^^^&1.2.3&ISO"), p.patient("main", "12"), "by its OID");
+    assert_eq!(of("PID|1||1^^^X^PI~3^^^Y^MR"), p.patient("Y", "3"));
+    assert_eq!(of("PID|1||\"\"^^^X^MR~1^^^X^PI~3^^^Y"), p.patient("X", "1"));
+    assert_eq!(of("PID|1|77^^^X"), p.patient("X", "77"), "old messages have it in PID-2");
+    assert_eq!(of("PID|1||77"), p.patient("FAC", "77"), "the sending facility's");
+    assert_eq!(wrong("ADT^A08", &["PID|1||^^^X~\"\""]), [("PID", 1, 3, 101)]);
+    assert_eq!(wrong("ADT^A08", &["PV1|1|I"]), [("PID", 1, 0, 100)]);
+}
+
+#[test]
+fn merges_match_numbers_of_one_authority() {
+    let p = pseudonyms(SITE);
+    let merged = |kind: &str, segments: &[&str]| {
+        shown(kind, segments, &["/surviving", "/retired", "/authority", "/header/patient_id"]).remove(0)
+    };
+    let (a, b) = (p.patient("X", "1"), p.patient("X", "9"));
+    let both = ["PID|1||1^^^X^MR", "MRG|8^^^HOSP~9^^^X"];
+    assert_eq!(merged("ADT^A40", &both), json!(["PatientsMerged", a, b, "X", a]));
+    let two = ["PID|1||1^^^X", "PV1|1|I", "PID|2||7^^^Z~9^^^X"];
+    assert_eq!(merged("ADT^A37", &two), json!(["PatientsUnmerged", a, b, "X", a]));
+    assert_eq!(merged("ADT^A24", &two)[0], "PatientsMerged");
+    let several = ["PID|1||1^^^X", "MRG|9^^^X", "PID|2||2^^^X", "MRG|8^^^X"];
+    assert_eq!(mapped("ADT^A40", &several).unwrap().len(), 2);
+    assert_eq!(wrong("ADT^A40", &["PID", "MRG|12^^^HOSP"]), [("MRG", 1, 1, 103)]);
+    assert_eq!(wrong("ADT^A34", &["PID"]), [("MRG", 1, 1, 101)]);
+    assert_eq!(wrong("ADT^A37", &["PID"]), [("PID", 2, 0, 100)]);
+}
+
+#[test]
+fn visits_need_their_number_and_say_when() {
+    assert_eq!(wrong("ADT^A01", &["PID", "PV1|1|I|W1"]), [("PV1", 1, 19, 101)]);
+    assert_eq!(wrong("ADT^A02", &["PID", "PV1|1|I|^^^F"]), [("PV1", 1, 19, 101), ("PV1", 1, 3, 101)]);
+    assert_eq!(wrong("ADT^A01", &["EVN||||||now", "PID"]), [("EVN", 1, 6, 102)]);
+    let pv1 = format!("PV1|1|I|W1{}V9{}EXP{}2026030101|2026030205", "|".repeat(16), "|".repeat(17), "|".repeat(8));
+    let at = |kind: &str, evn: &str, pid: &str| {
+        shown(kind, &[evn, pid, &pv1], &["/header/occurred_at", "/disposition", "/encounter_id"]).remove(0)
+    };
+    let evn = "EVN||2026030300+0900";
+    assert_eq!(at("ADT^A03", evn, "PID"), json!(["PatientDischarged", "2026-03-01T20:00:00Z", "EXP", "V9"]));
+    assert_eq!(at("ADT^A01", evn, "PID")[1], "2026-03-02T15:00:00Z");
+    assert_eq!(at("ADT^A01", "EVN|", "PID")[1], "2026-02-28T16:00:00Z");
+    assert_eq!(at("ADT^A11", "EVN|", "PID")[1], "2026-03-02T00:00:00Z");
+    let site = SITE.replace("[[senders]]", "[hl7.dispositions]\nEXP = \"expired\"\n[[senders]]");
+    let all = mapped_under(&site, "ADT^A03", &["PID", &pv1]).unwrap();
+    let Event::PatientDischarged(e) = &all[0] else { panic!("{all:?}") };
+    assert_eq!(e.disposition.as_deref(), Some("expired"));
+    // Without PV1-36, PID-30 says who has died.
+    let dead = format!("PID|1||12^^^HOSP{}Y", "|".repeat(27));
+    let left = format!("PV1|1|I|W1{}V9", "|".repeat(16));
+    assert_eq!(shown("ADT^A03", &[&dead, &left], &["/disposition"]), [json!(["PatientDischarged", "expired"])]);
+}
+
+#[test]
+fn referrals_go_by_their_trigger_then_by_their_status() {
+    let kinds = |kind: &str, status: &str| {
+        let rf1 = format!("RF1|{status}|S||||R7|||20260401|O^no room");
+        let all = shown(kind, &[&rf1, "PRD|RT|Lee||W^^^CLINIC", "PID"], &["/referral_id"]);
+        all.into_iter().map(|v| v[0].as_str().unwrap().to_owned()).collect::<String>()
+    };
+    for (kind, status, event) in [
+        ("REF^I12", "A", "ReferralMade"),
+        ("REF^I13", "P", "ReferralMade"),
+        ("REF^I13", "A", "ReferralAccepted"),
+        ("REF^I14", "A", "ReferralCancelled"),
+        ("RRI^I12", "A^Accepted", "ReferralAccepted"),
+        ("RRI^I12", "R", "ReferralDeclined"),
+        ("RRI^I13", "E", "ReferralExpired"),
+        ("RRI^I12", "P", ""),
+        ("RRI^I14", "A", ""),
+    ] {
+        assert_eq!(kinds(kind, status), event, "{kind} {status}");
+    }
+    let declined = shown("RRI^I12", &["RF1|R|||||R7||||O^no room", "PID"], &["/reason", "/referral_id"]);
+    assert_eq!(declined, [json!(["ReferralDeclined", "no room", "R7"])]);
+    let made = shown("REF^I12", &["RF1||||||R7", "PRD|RP||||||||", "PRD|RT||||||5^SL", "PID"], &["/from", "/to"]);
+    assert_eq!(made, [json!(["ReferralMade", "FAC", pseudonyms(SITE).staff("FAC", "5")])]);
+    assert_eq!(wrong("RRI^I12", &["RF1|Q|||||R7", "PID"]), [("RF1", 1, 1, 103)]);
+    assert_eq!(wrong("REF^I12", &["RF1|P", "PRD|RT||||||5", "PID"]), [("RF1", 1, 6, 101)]);
+    assert_eq!(wrong("REF^I14", &["PID"]), [("RF1", 1, 0, 100)]);
+}
+
+#[test]
+fn orders_and_results() {
+    let cancelled = format!("ORC|CA|3{}WHY^by mistake", "|".repeat(14));
+    let orders = shown(
+        "ORM^O01",
+        &["PID", "ORC|NW|1", "TQ1||||||||20260305|S", "OBR|1|1||C1", "OBR|2|2||C2", &cancelled, "ORC|SC|4"],
+        &["/order_id", "/code", "/priority", "/due_at", "/reason"],
+    );
+    assert_eq!(
+        orders,
+        [
+            json!(["OrderPlaced", "1", "C1", "stat", "2026-03-04T15:00:00Z", null]),
+            json!(["OrderPlaced", "2", "C2", "stat", "2026-03-04T15:00:00Z", null]),
+            json!(["OrderCancelled", "3", null, null, null, "by mistake"]),
+        ]
+    );
+    assert_eq!(wrong("ORM^O01", &["PID", "ORC|NW|", "OBR|1|"]), [("ORC", 1, 2, 101)]);
+    assert_eq!(wrong("ORM^O01", &["PID", "ORC|NW|1", "OBR|1|"]), [("OBR", 1, 4, 101)]);
+    assert_eq!(wrong("ORM^O01", &["PID", "ORC|NW|1", "OBR|1|||C", "ORC||2"]), [("ORC", 2, 1, 101)]);
+    let pharmacy = shown("ORM^O01", &["PID", "ORC|NW|1", "RXO|ASA^Aspirin"], &["/code"]);
+    assert_eq!(pharmacy, [json!(["OrderPlaced", "ASA"])]);
+    let obr = |id: &str, status: &str| format!("OBR|1|{id}||C{}{status}", "|".repeat(21));
+    let results = shown(
+        "ORU^R01",
+        &[
+            "PID",
+            "ORC|RE|9",
+            &obr("", "C"),
+            "OBX|1|NM||||||HH|||F",
+            &obr("8", "S"),
+            &obr("7", ""),
+            "OBX|1|NM||||||N|||C",
+            "OBX|2|NM|||||||||F",
+        ],
+        &["/order_id", "/status", "/abnormal"],
+    );
+    assert_eq!(
+        results,
+        [json!(["ResultCorrected", "9", "corrected", true]), json!(["ResultCorrected", "7", "corrected", false])]
+    );
+    assert_eq!(wrong("ORU^R01", &["PID", &obr("", "F")]), [("OBR", 1, 2, 101)]);
+}
+
+#[test]
+fn money_is_charged_paid_and_adjusted() {
+    let ft1 = |id: &str, kind: &str, amount: &str, charge: &str| {
+        format!("FT1|1|{id}||20260302||{kind}|K1||||{amount}{}{charge}", "|".repeat(18))
+    };
+    let all = [
+        ft1("T1", "CG", "1000", ""),
+        ft1("T2", "PY", "-1000^x", "T1"),
+        ft1("T3", "CD", "50&USD", ""),
+        ft1("T4", "AJ", "-5", "T1"),
+    ];
+    let segments: Vec<&str> = std::iter::once("PID").chain(all.iter().map(String::as_str)).collect();
+    assert_eq!(
+        shown("DFT^P03", &segments, &["/claim_id", "/amount_minor", "/currency", "/adjustment_code"]),
+        [
+            json!(["ChargePosted", "T1", 1000, "KRW", null]),
+            json!(["PaymentReceived", "T1", 1000, "KRW", null]),
+            json!(["ClaimAdjusted", "T3", -5000, "USD", "K1"]),
+            json!(["ClaimAdjusted", "T1", -5, "KRW", "K1"]),
+        ]
+    );
+    let each = "FT1|1|T1||20260302||CG||||3||7.25&USD";
+    assert_eq!(shown("DFT^P03", &["PID", each], &["/amount_minor"]), [json!(["ChargePosted", 2175])]);
+    assert_eq!(wrong("DFT^P03", &["PID", &ft1("T", "XX", "1", "")]), [("FT1", 1, 6, 103)]);
+    assert_eq!(wrong("DFT^P03", &["PID", &ft1("T", "CG", "1.5", "")]), [("FT1", 1, 11, 102)]);
+    assert_eq!(
+        wrong("DFT^P03", &["PID", &ft1("", "CG", "1", ""), &ft1("T", "CG", "", "")]),
+        [("FT1", 1, 2, 101), ("FT1", 2, 12, 101)]
+    );
+    let site = SITE.replace("currency = \"KRW\"", "");
+    let wrongs = mapped_under(&site, "DFT^P03", &["PID", &ft1("T", "CG", "1", "")]).unwrap_err();
+    assert_eq!((wrongs.len(), wrongs[0].code), (1, Code::Missing));
+}
+
+#[test]
+fn consents() {
+    let con = |status: &str, dates: &str| format!("CON|1|001|||||||||{status}|{dates}");
+    let fields = ["/scope", "/grantee", "/header/occurred_at", "/valid_from", "/valid_until"];
+    let given = shown("MDM^T02", &["PID", &con("A", "|20260201|20260202|20270101")], &fields);
+    assert_eq!(
+        given,
+        [json!([
+            "ConsentGiven",
+            "share_records",
+            "provider",
+            "2026-01-31T15:00:00Z",
+            "2026-02-01T15:00:00Z",
+            "2026-12-31T15:00:00Z"
+        ])]
+    );
+    assert_eq!(shown("ADT^A28", &["PID", &con("X", "")], &fields)[0][0], "ConsentWithdrawn");
+    assert!(mapped("ADT^A28", &["PID", &con("P", "")]).unwrap().is_empty());
+    assert_eq!(wrong("ADT^A28", &["PID", &con("Q", "")]), [("CON", 1, 11, 103)]);
+    assert_eq!(wrong("ADT^A28", &["PID", &con("A", "|20260201||20250101")]), [("CON", 1, 15, 102)]);
+    assert_eq!(wrong("ADT^A28", &["PID|1||", &con("A", "")]), [("PID", 1, 3, 101)]);
+    let pd1 = shown("ADT^A31", &["PID", "PD1|||||||||||03|Y"], &["/scope", "/grantee"]);
+    assert_eq!(
+        pd1[1..],
+        [
+            json!(["ConsentWithdrawn", "follow_up_contact", "contact"]),
+            json!(["ConsentWithdrawn", "share_records", "provider"])
+        ]
+    );
+}
+
+#[test]
+fn what_is_known_of_a_patient() {
+    let known = |pid: &str, pv1: &str| {
+        shown("ADT^A08", &[pid, pv1], &["/fields", "/special_requirements", "/deceased"]).remove(0)
+    };
+    let pv1 = |needs: &str| format!("PV1|1|I|||||||||||||{needs}");
+    assert_eq!(
+        known("PID", &pv1("A2~A6")),
+        json!(["DemographicsUpdated", [], ["wheelchair", "hearing_impaired"], null])
+    );
+    assert_eq!(known("PID", &pv1("A0")), json!(["DemographicsUpdated", ["special_requirements"], [], null]));
+    assert_eq!(known("PID", &pv1("B6")), json!(["DemographicsUpdated", [], [], null]));
+    let dead = format!("PID|1||12^^^HOSP{}Y", "|".repeat(27));
+    assert_eq!(known(&dead, "PV1|1|I")[3], true);
+}
+
+#[test]
+fn the_same_message_gives_the_same_events_and_another_index_another_id() {
+    let segments = ["EVN||20260302", "PID", "PD1|||||||||||02|N", "PV1|1|I|W|||||||||||||||||V1"];
+    let (a, b) = (mapped("ADT^A04", &segments).unwrap(), mapped("ADT^A04", &segments).unwrap());
+    assert_eq!(a.iter().map(Event::to_json).collect::<Vec<_>>(), b.iter().map(Event::to_json).collect::<Vec<_>>());
+    let ids: std::collections::BTreeSet<_> = a.iter().map(|e| e.header().event_id).collect();
+    assert_eq!((a.len(), ids.len()), (3, 3));
+}

@@ -150,7 +150,10 @@ async fn a_half_block_is_given_up_and_a_long_one_answered() {
     assert!(answer(&mut io).await.unwrap().contains("MSA|AA|m1"));
     send(&mut io, &message("ADT^A01", "m2", &format!("NTE|1||{}", "x".repeat(2_000)))).await;
     let text = answer(&mut io).await.unwrap();
-    assert!(text.contains("MSA|AE|m2|the message is longer than the 1000 bytes") && text.contains("ERR||MSH^1|207^"), "{text}");
+    assert!(
+        text.contains("MSA|AE|m2|the message is longer than the 1000 bytes") && text.contains("ERR||MSH^1|207^"),
+        "{text}"
+    );
     send(&mut io, &message("ADT^A01", "m3", "")).await;
     assert!(answer(&mut io).await.unwrap().contains("MSA|AA|m3"));
 }

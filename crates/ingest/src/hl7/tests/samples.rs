@@ -44,30 +44,44 @@ fn expected(file: &str) -> Option<(&'static str, Value)> {
         all.as_object_mut().unwrap().extend(b.as_object().unwrap().clone());
         all
     };
-    let order = |v: Value| with(&json!({"/header/patient_id": usual, "/encounter_id": "5001", "/header/occurred_at": "2021-10-20T09:11:00Z"}), v);
+    let order = |v: Value| {
+        with(
+            &json!({"/header/patient_id": usual, "/encounter_id": "5001", "/header/occurred_at": "2021-10-20T09:11:00Z"}),
+            v,
+        )
+    };
     let referral = json!({
         "/header/patient_id": p.patient("ADT1", "PATID1234"), "/referral_id": "226839", "/header/occurred_at": "2022-01-25T16:20:00Z",
         "/header/site": "FACILITY1", "/header/department": "SPROOM",
     });
     let charge = |v: Value| {
-        with(&json!({
-            "/header/patient_id": usual, "/encounter_id": "40007716", "/currency": "USD", "/header/occurred_at": "2019-11-21T21:45:00Z",
-        }), v)
+        with(
+            &json!({
+                "/header/patient_id": usual, "/encounter_id": "40007716", "/currency": "USD", "/header/occurred_at": "2019-11-21T21:45:00Z",
+            }),
+            v,
+        )
     };
     Some(match file {
-        "ADT-A01-01.hl7" => ("PatientAdmitted", visit(json!({"/location": "HUH AE OMU", "/header/source/trigger": "ADT^A01"}))),
+        "ADT-A01-01.hl7" => {
+            ("PatientAdmitted", visit(json!({"/location": "HUH AE OMU", "/header/source/trigger": "ADT^A01"})))
+        }
         "ADT-A02-01.hl7" => ("PatientTransferred", visit(json!({"/location": "HUH AE OMU"}))),
         "ADT-A03-01.hl7" => {
             ("PatientDischarged", visit(json!({"/location": "HUH AE OMU", "/disposition": "Admitted as Inpatient"})))
         }
-        "ADT-A04-01.hl7" => ("PatientCheckedIn", visit(json!({"/header/modality": "in_person", "/appointment_id": "1234567"}))),
+        "ADT-A04-01.hl7" => {
+            ("PatientCheckedIn", visit(json!({"/header/modality": "in_person", "/appointment_id": "1234567"})))
+        }
         "ADT-A05-01.hl7" => (
             "AppointmentRequested",
             visit(json!({
                 "/encounter_id": null, "/appointment_id": "1234567", "/urgency": "stat", "/practitioner": p.staff("PERSONNELt", "1122334"),
             })),
         ),
-        "ADT-A08-01.hl7" | "ADT-A31-01.hl7" => ("DemographicsUpdated", visit(json!({"/encounter_id": null, "/deceased": true}))),
+        "ADT-A08-01.hl7" | "ADT-A31-01.hl7" => {
+            ("DemographicsUpdated", visit(json!({"/encounter_id": null, "/deceased": true})))
+        }
         "ADT-A10-01.hl7" => (
             "PatientCheckedIn+ConsentGiven",
             json!({"/header/patient_id": p.patient("ADT1", "PATID1234"), "/encounter_id": "5001", "/header/occurred_at": "2021-01-15T10:30:10Z"}),
@@ -118,7 +132,9 @@ fn expected(file: &str) -> Option<(&'static str, Value)> {
             "ConsentGiven",
             json!({"/scope": "share_records", "/grantee": "provider", "/header/occurred_at": "2008-01-31T13:45:00Z"}),
         ),
-        "OML-O21-01.hl7" => ("OrderPlaced", order(json!({"/order_id": "1101", "/code": "57698-3", "/priority": "routine"}))),
+        "OML-O21-01.hl7" => {
+            ("OrderPlaced", order(json!({"/order_id": "1101", "/code": "57698-3", "/priority": "routine"})))
+        }
         "ORM-O01-01.hl7" => ("OrderPlaced", order(json!({"/order_id": "1101", "/code": "24725-4", "/due_at": null}))),
         "ORM-O01-03.hl7" => ("OrderPlaced+OrderPlaced", order(json!({"/order_id": "1101", "/code": "24725-4"}))),
         "ORU-R01-01.hl7" => (
@@ -130,15 +146,22 @@ fn expected(file: &str) -> Option<(&'static str, Value)> {
         ),
         "REF-I12-01.hl7" => (
             "ReferralMade",
-            with(&referral, json!({
-                "/from": "GOOD HEALTH HOSPITAL", "/to": "RADIANT HEALTH HOSPITAL", "/priority": "routine", "/encounter_id": "5001",
-                "/expires_at": "2022-02-10T00:00:00Z",
-            })),
+            with(
+                &referral,
+                json!({
+                    "/from": "GOOD HEALTH HOSPITAL", "/to": "RADIANT HEALTH HOSPITAL", "/priority": "routine", "/encounter_id": "5001",
+                    "/expires_at": "2022-02-10T00:00:00Z",
+                }),
+            ),
         ),
         "REF-I14-01.hl7" => ("ReferralCancelled", with(&referral, json!({"/reason": "Provider Ordered"}))),
         "SIU-S12-01.hl7" => (
             "AppointmentBooked",
-            siu("MSG00012", "2021-09-14T09:05:00Z", with(&slot, json!({"/service": "76164006", "/encounter_id": "5001"}))),
+            siu(
+                "MSG00012",
+                "2021-09-14T09:05:00Z",
+                with(&slot, json!({"/service": "76164006", "/encounter_id": "5001"})),
+            ),
         ),
         "SIU-S12_1.hl7" => (
             "AppointmentBooked",
@@ -149,18 +172,32 @@ fn expected(file: &str) -> Option<(&'static str, Value)> {
         ),
         "SIU-S13-01.hl7" => (
             "AppointmentRescheduled",
-            siu("MSG00013", "2021-09-20T09:11:00Z", with(&slot, json!({
-                "/by": "other",
-                "/reason": "The patient cannot make previous appointment scheduled on Sept 20.Apointment rescheduled on Sept 24.",
-            }))),
+            siu(
+                "MSG00013",
+                "2021-09-20T09:11:00Z",
+                with(
+                    &slot,
+                    json!({
+                        "/by": "other",
+                        "/reason": "The patient cannot make previous appointment scheduled on Sept 20.Apointment rescheduled on Sept 24.",
+                    }),
+                ),
+            ),
         ),
-        "SIU-S14-01.hl7" => ("AppointmentModified", siu("MSG00014", "2021-09-20T09:11:00Z", with(&slot, json!({"/by": null})))),
-        "SIU-S15-01.hl7" => {
-            ("AppointmentCancelled", siu("MSG00015", "2021-09-23T09:11:00Z", json!({"/reason": "Appointment cancelled."})))
+        "SIU-S14-01.hl7" => {
+            ("AppointmentModified", siu("MSG00014", "2021-09-20T09:11:00Z", with(&slot, json!({"/by": null}))))
         }
+        "SIU-S15-01.hl7" => (
+            "AppointmentCancelled",
+            siu("MSG00015", "2021-09-23T09:11:00Z", json!({"/reason": "Appointment cancelled."})),
+        ),
         "SIU-S16-01.hl7" => (
             "AppointmentCancelled",
-            siu("MSG00016", "1989-08-18T09:11:00Z", json!({"/reason": "Appointment discontinued due to equipment malfunction."})),
+            siu(
+                "MSG00016",
+                "1989-08-18T09:11:00Z",
+                json!({"/reason": "Appointment discontinued due to equipment malfunction."}),
+            ),
         ),
         // Nothing of that appointment is known.
         "SIU-S17-01.hl7" => ("AppointmentCancelled", siu("MSG00017", "2021-09-23T09:11:00Z", json!({"/by": "other"}))),
