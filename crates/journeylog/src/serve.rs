@@ -83,8 +83,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
     let all_in = CancellationToken::new();
-    let counting = roles
-        .ingest
+    let counting = (roles.ingest || roles.hl7)
         .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
     let health = Arc::new(Health::new(log, store, &roles.views, samples, handle));
     router = router.merge(health::routes(health.clone()));
