@@ -15,18 +15,20 @@ const FIELDS: usize = 19;
 fn letters(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "ADT" | "ADR" => "A",
-        "BAR" | "DFT" | "PEX" | "PGL" | "PPP" | "PPR" => "P",
+        "BAR" | "DFT" | "PEX" | "PGL" | "PPG" | "PPP" | "PPR" | "PTR" => "P",
         "BPS" | "BRP" | "BRT" | "BTS" | "OMB" | "OMD" | "OMG" | "OMI" | "OML" | "OMN" | "OMP" | "OMS" | "OPL"
-        | "ORL" | "ORM" | "ORR" | "RAS" | "RDE" | "RDS" | "RGV" => "O",
-        "CCF" | "CCI" | "CCM" | "CCU" | "REF" | "RRI" | "RPA" | "RPI" | "RPL" => "I",
+        | "OPR" | "ORA" | "ORB" | "ORD" | "ORG" | "ORI" | "ORL" | "ORM" | "ORN" | "ORP" | "ORR" | "ORS" | "RAS"
+        | "RDE" | "RDS" | "RGV" | "RRA" | "RRD" | "RRE" | "RRG" => "O",
+        "CCF" | "CCI" | "CCM" | "CCU" | "REF" | "RPA" | "RPI" | "RPL" | "RPR" | "RRI" => "I",
         "CRM" | "CSU" => "C",
-        "EAC" | "EAN" | "EAR" | "ESR" | "ESU" | "INR" | "INU" | "LSU" | "SSU" => "U",
+        "EAC" | "EAN" | "EAR" | "ESR" | "ESU" | "INR" | "INU" | "LSR" | "LSU" | "SSR" | "SSU" | "TCR" | "TCU" => "U",
+        "EHC" => "E",
         "MDM" => "T",
-        "MFN" => "M",
+        "MFK" | "MFN" => "M",
         "NMD" => "N",
+        "OPU" | "OUL" => "R",
         "ORU" => "RW",
-        "OUL" => "R",
-        "SIU" => "S",
+        "SDN" | "SDR" | "SIU" | "SMD" | "SRR" | "STC" => "S",
         "VXU" => "V",
         _ => return None,
     })
