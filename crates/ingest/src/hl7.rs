@@ -116,6 +116,8 @@ impl Receiver {
             }
             Seen::Other => {
                 count(head, intake::Outcome::Refused("conflict"));
+                // The one that was accepted; neither message is quoted.
+                tracing::warn!(event.id = %first, "another message came under the id of one that was accepted");
                 return Outcome::Decided(conflict(), now);
             }
             Seen::New | Seen::Same => {}

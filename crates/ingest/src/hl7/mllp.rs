@@ -22,7 +22,7 @@ const END: u8 = 0x1c;
 const KEPT: usize = 4_096;
 /// How much is read at a time, bytes.
 const READ: usize = 16_384;
-/// How long a TLS handshake may take.
+/// How long a TLS handshake may take, and the farewell.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause after the system gave no connection, as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -275,13 +275,16 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
         let deadline = block_until.map_or(quiet_until, |until| quiet_until.min(until));
         frames.buffer().reserve(READ);
         let read = tokio::select! {
-            () = cancel.cancelled() => return,
+            biased;
+            () = cancel.cancelled() => break,
             read = timeout_at(deadline, io.read_buf(frames.buffer())) => read,
         };
         if !matches!(read, Ok(Ok(1..))) {
-            return;
+            break;
         }
     }
+    // TLS says good-bye; whoever doesn't listen is not waited for.
+    let _ = timeout(HANDSHAKE, io.shutdown()).await;
 }
 
 #[cfg(test)]

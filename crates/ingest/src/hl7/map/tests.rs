@@ -298,10 +298,10 @@ fn what_is_known_of_a_patient() {
     let pv1 = |needs: &str| format!("PV1|1|I|||||||||||||{needs}");
     assert_eq!(
         known("PID", &pv1("A2~A6")),
-        json!(["DemographicsUpdated", [], ["wheelchair", "hearing_impaired"], null])
+        json!(["DemographicsUpdated", null, ["wheelchair", "hearing_impaired"], null])
     );
-    assert_eq!(known("PID", &pv1("A0")), json!(["DemographicsUpdated", ["special_requirements"], [], null]));
-    assert_eq!(known("PID", &pv1("B6")), json!(["DemographicsUpdated", [], [], null]));
+    assert_eq!(known("PID", &pv1("A0")), json!(["DemographicsUpdated", ["special_requirements"], null, null]));
+    assert_eq!(known("PID", &pv1("B6")), json!(["DemographicsUpdated", null, null, null]));
     let dead = format!("PID|1||12^^^HOSP{}Y", "|".repeat(27));
     assert_eq!(known(&dead, "PV1|1|I")[3], true);
 }
