@@ -6,9 +6,10 @@ pub mod check;
 pub mod compat;
 mod frame;
 pub mod lock;
+pub mod lookup;
 mod older;
 mod registry;
 pub mod tree;
 
 pub use frame::{DecodeError, MAX_DATUM, decode, encode};
-pub use registry::{schema_of, unlocked};
+pub use registry::{lock, schema_of, unlocked};

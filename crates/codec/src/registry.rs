@@ -34,6 +34,7 @@ struct Registry {
     by_id: Vec<Option<Entry>>,
     /// Id of the newest version, by `Kind as usize`.
     newest: Vec<u32>,
+    lock: Lock,
     unlocked: Vec<Kind>,
 }
 
@@ -53,7 +54,7 @@ impl Registry {
         let mut by_id = Vec::new();
         let mut newest = vec![0; Kind::ALL.len()];
         let mut version = vec![0; Kind::ALL.len()];
-        for e in lock.entries {
+        for e in &lock.entries {
             // An event that the catalogue no longer has can't be read any more; the check refuses to remove one.
             let Some(kind) = Kind::from_name(&e.event) else { continue };
             let (at, slot) = (e.id as usize, kind as usize);
@@ -70,7 +71,7 @@ impl Registry {
                 entry.newest = true;
             }
         }
-        Self { by_id, newest, unlocked: unlocked.iter().filter_map(|n| Kind::from_name(n)).collect() }
+        Self { by_id, newest, lock, unlocked: unlocked.iter().filter_map(|n| Kind::from_name(n)).collect() }
     }
 }
 
@@ -89,6 +90,12 @@ pub(crate) fn newest(kind: Kind) -> &'static Entry {
 #[must_use]
 pub fn schema_of(kind: Kind) -> u32 {
     newest(kind).id
+}
+
+/// Every released schema, in the order of ids.
+#[must_use]
+pub fn lock() -> &'static Lock {
+    &REGISTRY.lock
 }
 
 /// Event types whose schema was edited since the lock was written. Empty in a release; a door should say so when not.

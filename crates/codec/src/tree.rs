@@ -1,59 +1,116 @@
 //! A tree of schema files, as `schemas/` holds them, and the normal form in which schemas are compared.
 
 use domain::inline::self_contained;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The parts of a schema that matter for reading and writing, in one fixed spelling: full names, no docs, none of our own
 /// attributes, keys sorted.
 #[must_use]
 pub fn normal_form(schema: &Value) -> String {
-    normal(schema, "", false).to_string()
+    Spelling { kept: NORMAL, pairs: true }.schema(schema, "").to_string()
 }
+
+/// What Avro's Parsing Canonical Form keeps, in our spelling: schemas with the same write and read the same bytes.
+#[must_use]
+pub fn canonical_form(schema: &Value) -> String {
+    Spelling { kept: &["name", "type", "size", "fields", "items", "values", "symbols"], pairs: true }
+        .schema(schema, "")
+        .to_string()
+}
+
+/// A schema with the parts of [`normal_form`], as a schema.
+#[must_use]
+pub fn respelt(schema: &Value) -> Value {
+    Spelling { kept: NORMAL, pairs: false }.schema(schema, "")
+}
+
+const NORMAL: &[&str] = &[
+    "name",
+    "aliases",
+    "type",
+    "logicalType",
+    "precision",
+    "scale",
+    "size",
+    "fields",
+    "items",
+    "values",
+    "symbols",
+    "default",
+    "order",
+];
 
 /// `name` within `namespace`.
 pub(crate) fn full_name(name: &str, namespace: &str) -> String {
     if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
 }
 
+const KINDS: [&str; 5] = ["record", "enum", "fixed", "array", "map"];
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
 
-/// The normal form as a value. Objects become lists of pairs, so that no feature of `serde_json` changes the order.
-fn normal(schema: &Value, namespace: &str, field: bool) -> Value {
-    match schema {
-        Value::String(s) if PRIMITIVES.contains(&s.as_str()) => schema.clone(),
-        Value::String(s) => Value::String(full_name(s, namespace)),
-        Value::Array(a) => a.iter().map(|x| normal(x, namespace, false)).collect(),
-        Value::Object(o) => {
-            let space = if field { namespace } else { o.get("namespace").and_then(Value::as_str).unwrap_or(namespace) };
-            let mut out = Vec::new();
-            for key in [
-                "name",
-                "aliases",
-                "type",
-                "logicalType",
-                "precision",
-                "scale",
-                "size",
-                "fields",
-                "items",
-                "values",
-                "symbols",
-                "default",
-                "order",
-            ] {
-                let Some(v) = o.get(key) else { continue };
-                let v = match key {
-                    "name" if !field => Value::String(full_name(v.as_str().unwrap_or_default(), space)),
-                    "type" | "items" | "values" => normal(v, space, false),
-                    "fields" => v.as_array().into_iter().flatten().map(|f| normal(f, space, true)).collect(),
-                    _ => v.clone(),
-                };
-                out.push(Value::Array(vec![Value::String(key.to_owned()), v]));
+/// How a schema is spelt.
+struct Spelling {
+    /// Attributes that are kept, in this order.
+    kept: &'static [&'static str],
+    /// Objects become lists of pairs, so that no feature of `serde_json` changes the order.
+    pairs: bool,
+}
+
+impl Spelling {
+    fn schema(&self, schema: &Value, namespace: &str) -> Value {
+        match schema {
+            Value::String(s) if PRIMITIVES.contains(&s.as_str()) => schema.clone(),
+            // the fingerprints of the lock were made with these taken for names, which does no harm there
+            Value::String(s) if !self.pairs && KINDS.contains(&s.as_str()) => schema.clone(),
+            Value::String(s) => Value::String(full_name(s, namespace)),
+            Value::Array(a) => a.iter().map(|x| self.schema(x, namespace)).collect(),
+            Value::Object(o) => {
+                let space = namespace_of(o).unwrap_or(namespace);
+                let mut attributes = self.attributes(o, space, false);
+                match &mut attributes[..] {
+                    // {"type": T} without more is T
+                    [("type", only)] => only.take(),
+                    _ => self.object(attributes),
+                }
             }
-            Value::Array(out)
+            other => other.clone(),
         }
-        other => other.clone(),
     }
+
+    fn attributes(&self, of: &Map<String, Value>, space: &str, field: bool) -> Vec<(&'static str, Value)> {
+        let attribute = |key: &&'static str| {
+            let v = of.get(*key)?;
+            let v = match *key {
+                "name" if !field => Value::String(full_name(v.as_str().unwrap_or_default(), space)),
+                "type" | "items" | "values" => self.schema(v, space),
+                "fields" => v.as_array().into_iter().flatten().map(|f| self.field(f, space)).collect(),
+                // said or not, it is the same
+                "order" if v == "ascending" => return None,
+                _ => v.clone(),
+            };
+            Some((*key, v))
+        };
+        self.kept.iter().filter_map(attribute).collect()
+    }
+
+    fn field(&self, field: &Value, space: &str) -> Value {
+        field.as_object().map_or_else(|| field.clone(), |o| self.object(self.attributes(o, space, true)))
+    }
+
+    fn object(&self, attributes: Vec<(&'static str, Value)>) -> Value {
+        if self.pairs {
+            attributes.into_iter().map(|(k, v)| Value::Array(vec![k.into(), v])).collect()
+        } else {
+            Value::Object(attributes.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+        }
+    }
+}
+
+/// The name space that a definition opens: that of a name with dots, else its own.
+fn namespace_of(definition: &Map<String, Value>) -> Option<&str> {
+    let dotted =
+        definition.get("name").and_then(Value::as_str).and_then(|n| n.rsplit_once('.')).map(|(space, _)| space);
+    dotted.or_else(|| definition.get("namespace").and_then(Value::as_str))
 }
 
 /// One event of a tree.

@@ -7,8 +7,12 @@ mod lanes;
 mod poll;
 mod producer;
 mod reader;
+mod relay;
 mod scan;
 mod subscription;
+mod tail;
+
+pub(crate) use relay::KafkaRelay;
 
 use crate::options::{KafkaTarget, Options};
 use crate::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
@@ -32,8 +36,21 @@ impl KafkaLog {
         let settings = Arc::new(Settings::new(target, options));
         let reader = Arc::new(reader::Reader::new(settings.clone())?);
         let partitions = admin::ensure(&settings, &reader, target, options.connect_timeout).await?;
+        Ok(Self::with(settings, reader, partitions))
+    }
+
+    /// Connects to a topic that is there, whatever its settings.
+    pub(crate) async fn existing(target: &KafkaTarget, options: &Options) -> Result<Self, LogError> {
+        let settings = Arc::new(Settings::new(target, options));
+        let reader = Arc::new(reader::Reader::new(settings.clone())?);
+        let missing = || LogError::Configuration(format!("there is no topic {}", target.topic));
+        let partitions = reader.partitions(options.connect_timeout).await?.ok_or_else(missing)?;
+        Ok(Self::with(settings, reader, partitions))
+    }
+
+    fn with(settings: Arc<Settings>, reader: Arc<reader::Reader>, partitions: u32) -> Self {
         let producer = producer::Producer::new(settings.clone(), partitions);
-        Ok(Self { settings, partitions, producer, reader })
+        Self { settings, partitions, producer, reader }
     }
 }
 

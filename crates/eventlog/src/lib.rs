@@ -6,6 +6,7 @@
 mod kafka;
 mod murmur;
 mod options;
+pub mod relay;
 mod sqlite;
 
 pub use murmur::partition_of;
@@ -209,6 +210,17 @@ pub fn file(url: &str) -> Result<Option<std::path::PathBuf>, LogError> {
     Ok(match options::parse(url)? {
         options::Target::Sqlite(file) => Some(file.path),
         options::Target::Kafka(_) => None,
+    })
+}
+
+/// The topic of a log by its URL; `None` for one that isn't in Kafka.
+///
+/// # Errors
+/// `Configuration` for a URL that isn't understood.
+pub fn topic(url: &str) -> Result<Option<String>, LogError> {
+    Ok(match options::parse(url)? {
+        options::Target::Kafka(target) => Some(target.topic),
+        options::Target::Sqlite(_) => None,
     })
 }
 

@@ -1,4 +1,5 @@
-//! Takes events in: over HTTP, from HL7 v2 over MLLP, from NDJSON and from old CSV logs; all of them end in one [`Publisher`].
+//! Takes events in: over HTTP, from HL7 v2 over MLLP, from the Kafka inbox, from NDJSON and from old CSV logs; all of them but the
+//! inbox, which moves records within Kafka, end in one [`Publisher`].
 //!
 //! It must never say yes before the log has confirmed, never drop an input silently, never quote a value that may be
 //! personal in a log line, and never import another role.
@@ -6,14 +7,17 @@
 pub mod hl7;
 pub mod http;
 pub mod import;
+pub mod inbox;
 pub mod intake;
 pub mod ndjson;
 pub mod problem;
 pub mod publisher;
+pub mod registry;
 pub mod site;
 
 pub use http::{Gateway, Limits, openapi, router};
 pub use import::{ImportError, ImportReport, Mapping, import};
+pub use inbox::{Inbox, InboxSettings};
 pub use ndjson::{NdjsonLimits, Progress, Refused, Summary, publish_ndjson};
 pub use problem::Problem;
 pub use publisher::{Accepted, Prepared, Publisher, Refusal, Settings};

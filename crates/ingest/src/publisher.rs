@@ -38,6 +38,12 @@ impl Prepared {
         &self.event
     }
 
+    /// Hash of its content; see [`Event::content_hash`].
+    #[must_use]
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Its id.
     #[must_use]
     pub const fn id(&self) -> EventId {
@@ -288,6 +294,11 @@ async fn after(e: &Prepared, first: oneshot::Receiver<Position>, same: bool) -> 
 fn record(event: &Event, trace: Option<Bytes>) -> NewRecord {
     let mut value = Vec::with_capacity(384);
     codec::encode(event, &mut value);
+    record_of(event, Bytes::from(value), trace)
+}
+
+/// The record of an event that is encoded already.
+pub(crate) fn record_of(event: &Event, value: Bytes, trace: Option<Bytes>) -> NewRecord {
     let mut id = uuid::Uuid::encode_buffer();
     let id = event.header().event_id.0.hyphenated().encode_lower(&mut id);
     let mut headers = Vec::with_capacity(4);
@@ -297,7 +308,7 @@ fn record(event: &Event, trace: Option<Bytes>) -> NewRecord {
     if let Some(trace) = trace {
         headers.push(("traceparent", trace));
     }
-    NewRecord { key: Bytes::from(event.key()), value: Bytes::from(value), headers }
+    NewRecord { key: Bytes::from(event.key()), value, headers }
 }
 
 #[cfg(test)]

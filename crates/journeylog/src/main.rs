@@ -10,6 +10,7 @@ mod commands;
 mod health;
 mod hl7;
 mod http;
+mod inbox;
 mod intake;
 mod operations;
 mod serve;
@@ -112,6 +113,11 @@ enum Command {
     DeadLetters {
         #[command(subcommand)]
         command: DeadLetters,
+    },
+    /// Look at what the Kafka inbox refused, and send it there again; shows no patient data.
+    Refused {
+        #[command(subcommand)]
+        command: Refused,
     },
     /// Fold one patient again from the log; shows what would change.
     Replay {
@@ -272,6 +278,41 @@ enum Command {
 enum Way {
     /// Take HL7 v2 over MLLP on hl7.listen (docs/publishing/hl7.md).
     Hl7,
+    /// Move what others write to a Kafka topic into the log (docs/publishing/kafka.md).
+    Inbox,
+}
+
+#[derive(Subcommand)]
+enum Refused {
+    /// List them, in the order of each partition.
+    List {
+        /// Refused for one reason only, such as invalid.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Most to list.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        limit: u64,
+        /// Only those after this one.
+        #[arg(long)]
+        after: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one.
+    Show {
+        /// Where it lies, as `list` shows it: PARTITION:OFFSET.
+        at: String,
+    },
+    /// Send records to the inbox again, as they came: once what refused them has changed.
+    Redrive {
+        /// Those that were refused for this reason.
+        #[arg(long, conflicts_with = "at")]
+        reason: Option<String>,
+        /// Single ones: PARTITION:OFFSET.
+        #[arg(required_unless_present = "reason")]
+        at: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -418,7 +459,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let code = match arguments.command {
         Command::All => {
             let hl7 = !settings.hl7.listen.is_empty();
-            let roles = serve::Roles { ingest: true, hl7, query: true, views: all };
+            let roles = serve::Roles { ingest: true, hl7, inbox: settings.inbox.with_all, query: true, views: all };
             runtime.block_on(serve::serve(&settings, "all", &roles))
         }
         Command::Ingest { way: None } => {
@@ -428,6 +469,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Ingest { way: Some(Way::Hl7) } => {
             let roles = serve::Roles { hl7: true, ..Default::default() };
             runtime.block_on(serve::serve(&settings, "ingest-hl7", &roles))
+        }
+        Command::Ingest { way: Some(Way::Inbox) } => {
+            let roles = serve::Roles { inbox: true, ..Default::default() };
+            runtime.block_on(serve::serve(&settings, "ingest-inbox", &roles))
         }
         Command::Query => {
             let roles = serve::Roles { query: true, ..Default::default() };
@@ -446,6 +491,16 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
         }
         Command::DeadLetters { command } => runtime.block_on(dead_letters(&settings, command)),
+        Command::Refused { command } => runtime.block_on(async {
+            use operations::refused;
+            match command {
+                Refused::List { reason, limit, after, json } => {
+                    refused::list(&settings, reason.as_deref(), after.as_deref(), limit as usize, json).await
+                }
+                Refused::Show { at } => refused::show(&settings, &at).await,
+                Refused::Redrive { reason, at } => refused::redrive(&settings, reason.as_deref(), &at).await,
+            }
+        }),
         Command::Replay { patient, view, apply, scan, json, why } => {
             let what = operations::replay::Replay { patient: &patient, view: view.map(Into::into), apply, scan, json };
             runtime.block_on(operations::replay::replay(&settings, &what, &why))

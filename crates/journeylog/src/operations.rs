@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod generations;
 pub mod mot;
 pub mod rebuild;
+pub mod refused;
 pub mod replay;
 pub mod status;
 pub mod verify;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Roles {
     pub ingest: bool,
     pub hl7: bool,
+    pub inbox: bool,
     pub query: bool,
     pub views: Vec<View>,
 }
@@ -63,6 +64,14 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let api = api(settings, roles, &log, publisher, store.as_ref()).await?;
         router = router.merge(api.layer(axum::Extension(samples.clone())));
     }
+    if roles.ingest || roles.inbox {
+        router = router.merge(crate::inbox::registry(settings)?);
+    }
+    if roles.inbox {
+        let inbox = crate::inbox::open(settings, log.clone()).await?;
+        let stop = cancel.clone();
+        tasks.spawn(async move { ("inbox", inbox.run(stop).await.map_err(Into::into)) });
+    }
     for view in &roles.views {
         let store = store.clone().context("a projector needs a store")?;
         let options = Options {
@@ -83,7 +92,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
     }
     let all_in = CancellationToken::new();
-    let counting = (roles.ingest || roles.hl7)
+    let counting = (roles.ingest || roles.hl7 || roles.inbox)
         .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
     let health = Arc::new(Health::new(log, store, &roles.views, samples, handle));
     router = router.merge(health::routes(health.clone()));

@@ -22,6 +22,7 @@ pub struct Settings {
     pub log: Log,
     pub store: Store,
     pub ingest: Ingest,
+    pub inbox: Inbox,
     pub site: Site,
     pub hl7: Hl7,
     pub projector: Projector,
@@ -87,6 +88,14 @@ impl Ingest {
         limits.event.clock_skew = i64::from(self.max_clock_skew_s) * 1_000_000;
         limits
     }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inbox {
+    pub topic: String,
+    pub refused_topic: String,
+    pub with_all: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -47,7 +47,7 @@ pub(super) async fn ensure(
     }
 }
 
-fn admin(settings: &Settings) -> Result<Arc<AdminClient<Context>>, LogError> {
+pub(super) fn admin(settings: &Settings) -> Result<Arc<AdminClient<Context>>, LogError> {
     settings.admin().create_with_context(Context(settings.health.clone())).map(Arc::new).map_err(failed)
 }
 
@@ -81,16 +81,29 @@ async fn create(admin: &AdminClient<Context>, target: &KafkaTarget, limit: Durat
     if target.replication.is_some() {
         topic = topic.set("min.insync.replicas", &in_sync);
     }
+    make(admin, &topic, limit).await
+}
+
+/// Makes a topic; that another process was faster is as good.
+pub(super) async fn make(admin: &AdminClient<Context>, topic: &NewTopic<'_>, limit: Duration) -> Result<(), LogError> {
     let options = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
-    let results = admin.create_topics([&topic], &options).await.map_err(failed)?;
+    let results = admin.create_topics([topic], &options).await.map_err(failed)?;
     match results.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(()),
         Some(Ok(_)) => {
-            tracing::info!(log.topic = target.topic, log.partitions = partitions, "made the topic");
+            tracing::info!(log.topic = topic.name, log.partitions = topic.num_partitions, "made the topic");
             Ok(())
         }
         Some(Err((name, code))) => Err(LogError::Configuration(format!("topic {name} can't be made: {code}"))),
     }
+}
+
+/// A setting of the topic; nothing where the broker doesn't say.
+pub(super) async fn setting(settings: &Settings, name: &str) -> Result<Option<String>, LogError> {
+    let options = AdminOptions::new().request_timeout(Some(SETTINGS_TIMEOUT));
+    let answer = admin(settings)?.describe_configs([&ResourceSpecifier::Topic(&settings.topic)], &options).await;
+    let found = answer.ok().and_then(|mut answer| answer.pop()?.ok());
+    Ok(found.and_then(|found| found.get(name)?.value.clone()))
 }
 
 /// Asks for the settings of a topic that somebody else made, and judges them.

@@ -39,10 +39,7 @@ impl Batch {
         let value = message.payload().unwrap_or_default();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
-        // rdkafka panics on a header name that isn't UTF-8. Anybody may have put one on the topic: such a record goes
-        // on without headers, to be judged by its value
-        let headers = catch_unwind(AssertUnwindSafe(|| headers(message))).unwrap_or_default();
-        let headers = headers
+        let headers = headers_of(message)
             .into_iter()
             .map(|(name, value)| {
                 self.bytes.extend_from_slice(value);
@@ -73,6 +70,12 @@ impl Batch {
             })
             .collect()
     }
+}
+
+/// The headers. rdkafka panics on a name that isn't UTF-8, and anybody may have put one on the topic: such a record goes on
+/// without headers, to be judged by its value.
+pub(super) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(String, &'a [u8])> {
+    catch_unwind(AssertUnwindSafe(|| headers(message))).unwrap_or_default()
 }
 
 fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(String, &'a [u8])> {

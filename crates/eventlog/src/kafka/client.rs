@@ -46,12 +46,15 @@ const HEARTBEAT_MS: &str = "1000";
 /// Milliseconds that a reader may take without looking after its membership.
 const POLL_INTERVAL_MS: &str = "300000";
 
+/// What the inbox moves here is there once its transaction has ended: what was aborted is moved again.
+pub(super) const ISOLATION: (&str, &str) = ("isolation.level", "read_committed");
+
 /// What all clients of a log have in common.
 pub(super) struct Settings {
     brokers: String,
     pub(super) topic: String,
     properties: BTreeMap<String, String>,
-    instance_id: Option<String>,
+    pub(super) instance_id: Option<String>,
     pub(super) health: Arc<Health>,
 }
 
@@ -71,7 +74,7 @@ impl Settings {
     }
 
     /// Ours, then the operator's, then what correctness hangs on.
-    fn layered(&self, ours: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+    pub(super) fn layered(&self, ours: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let common = [
             ("bootstrap.servers", self.brokers.as_str()),
             ("client.id", "journeylog"),
@@ -128,6 +131,7 @@ impl Settings {
                 ("enable.auto.offset.store", "false"),
                 ("enable.partition.eof", "true"),
                 ("auto.offset.reset", "error"),
+                ISOLATION,
             ],
         )
     }
@@ -163,6 +167,7 @@ impl Settings {
                 ("enable.partition.eof", "false"),
                 // where to begin is the reader's to say: an offset that is gone must never be skipped silently
                 ("auto.offset.reset", "error"),
+                ISOLATION,
             ],
         );
         if let Some(id) = &self.instance_id {

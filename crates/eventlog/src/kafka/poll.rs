@@ -386,7 +386,7 @@ impl Poller {
 }
 
 /// Transient errors mend themselves inside librdkafka; others end the membership.
-fn sort(error: KafkaError) -> Result<(), LogError> {
+pub(super) fn sort(error: KafkaError) -> Result<(), LogError> {
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
     let gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
     match failed(error) {

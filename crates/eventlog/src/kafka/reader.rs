@@ -2,10 +2,12 @@
 
 use super::batch::Batch;
 use super::client::{Context, Settings, failed};
+use super::tail::{Stretch, Tails};
 use crate::{LogError, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,13 +26,14 @@ pub(super) struct Reader {
     consumer: BaseConsumer<Context>,
     /// One read at a time: it assigns the consumer.
     turn: Mutex<()>,
+    tails: Tails,
 }
 
 impl Reader {
     pub(super) fn new(settings: Arc<Settings>) -> Result<Self, LogError> {
         let context = Context(settings.health.clone());
         let consumer = settings.reader().create_with_context(context).map_err(failed)?;
-        Ok(Self { settings, consumer, turn: Mutex::new(()) })
+        Ok(Self { settings, consumer, turn: Mutex::new(()), tails: Tails::default() })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -77,8 +80,11 @@ impl Reader {
         self.blocking(move |this| {
             this.patiently(|| {
                 let first = this.offsets(partitions, Offset::Beginning)?;
-                let end = this.offsets(partitions, Offset::End)?;
-                Ok(first.into_iter().zip(end).collect())
+                // up to where transactions have ended
+                let stable = this.offsets(partitions, Offset::End)?;
+                let bounds: Vec<_> = first.into_iter().zip(stable).collect();
+                let ends = this.tails.ends(&bounds, |stretches| this.last_records(stretches))?;
+                Ok(bounds.iter().zip(ends).map(|((first, _), end)| (*first, end)).collect())
             })
         })
         .await
@@ -118,6 +124,58 @@ impl Reader {
         }
         let missing = || LogError::Unavailable("a partition's offsets are unknown".to_owned());
         offsets.into_iter().map(|offset| offset.ok_or_else(missing)).collect()
+    }
+
+    /// The offset of the last record of each stretch, if it has any.
+    fn last_records(&self, stretches: &[Stretch]) -> Result<Vec<Option<u64>>, LogError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.look_back(stretches);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(error = %error, "ending a look at the log's end failed");
+        }
+        last
+    }
+
+    fn look_back(&self, stretches: &[Stretch]) -> Result<Vec<Option<u64>>, LogError> {
+        let mut list = TopicPartitionList::with_capacity(stretches.len());
+        for (partition, from, _) in stretches {
+            let from = Offset::Offset(i64::try_from(*from).unwrap_or(i64::MAX));
+            list.add_partition_offset(&self.settings.topic, number(*partition), from).map_err(failed)?;
+        }
+        self.consumer.assign(&list).map_err(failed)?;
+        let mut last = vec![None; stretches.len()];
+        let mut open: BTreeMap<i32, usize> =
+            stretches.iter().enumerate().map(|(i, (partition, _, _))| (number(*partition), i)).collect();
+        let deadline = Instant::now() + READ_TIMEOUT;
+        while !open.is_empty() {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let (Some(i), Ok(offset)) = (open.get(&message.partition()), u64::try_from(message.offset()))
+                    else {
+                        continue;
+                    };
+                    let (i, to) = (*i, stretches[*i].2);
+                    if offset < to {
+                        last[i] = Some(offset);
+                    }
+                    if offset + 1 >= to {
+                        open.remove(&message.partition());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) => match failed(error) {
+                    LogError::Configuration(why) => return Err(LogError::Configuration(why)),
+                    error => tracing::debug!(error = %error, "a look at the log's end has to wait"),
+                },
+                None => {}
+            }
+            if Instant::now() > deadline {
+                return Err(self.settings.health.unreachable("a look at the log's end took too long"));
+            }
+        }
+        Ok(last)
     }
 
     pub(super) async fn read(self: &Arc<Self>, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {

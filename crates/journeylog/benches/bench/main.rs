@@ -1,11 +1,12 @@
 //! `make bench`: what the system does, as ratios to limits measured in the same run.
 //!
-//! Usage: `bench [publish|views|latency|rebuild|hl7 …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
+//! Usage: `bench [publish|inbox|views|latency|rebuild|hl7 …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
 //! Everything runs for 25 s before anything is measured. `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod hl7;
 mod http;
+mod inbox;
 mod latency;
 mod process;
 mod publish;
@@ -63,7 +64,7 @@ fn main() {
         dir: tempfile::tempdir().unwrap(),
     };
     if arguments.is_empty() {
-        arguments = ["publish", "views", "latency", "rebuild", "hl7"].map(str::to_owned).to_vec();
+        arguments = ["publish", "inbox", "views", "latency", "rebuild", "hl7"].map(str::to_owned).to_vec();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(warm(&bench));
@@ -71,6 +72,7 @@ fn main() {
         println!("\n== {a}");
         match a.as_str() {
             "publish" => runtime.block_on(publish::run(&bench)),
+            "inbox" => runtime.block_on(inbox::run(&bench)),
             "views" => runtime.block_on(views::run(&bench)),
             "rebuild" => runtime.block_on(rebuild::run(&bench)),
             "latency" => runtime.block_on(latency::run(&bench)),

@@ -51,9 +51,14 @@ impl Backends {
 
     /// Runs a command of the program to its end.
     pub fn run(&self, args: &[&str]) -> Output {
+        self.run_with(args, &[])
+    }
+
+    pub fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
         let out = Command::new(BINARY)
             .args(["--log", &self.log, "--store", &self.store])
             .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .output()
             .unwrap();
