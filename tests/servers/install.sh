@@ -4,17 +4,19 @@
 #
 #   --with-nginx     also nginx (make run-services)
 #   --with-python    also Python's clients in .cache/python (make test)
+#   --with-java      also a JDK, and what tests/java needs in .cache/java (make test)
 #   --build-only     no servers: what `make run` needs
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 missing=
 
-nginx= python= servers=1
+nginx= python= jdk= servers=1
 for option; do
     case $option in
     --with-nginx) nginx=1 ;;
     --with-python) python=1 ;;
+    --with-java) jdk=1 ;;
     --build-only) servers= ;;
     *) echo "install.sh: unknown option $option" >&2; exit 2 ;;
     esac
@@ -40,6 +42,7 @@ java=99
 [ -z "$servers" ] || java=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' || true)
 [ "${java:-0}" -ge 17 ] || need default-jre-headless
 [ -z "$servers" ] || have mvn || need maven
+[ -z "$jdk" ] || have javac || need default-jdk-headless
 
 if [ -n "$missing" ]; then
     echo "installing:$missing" >&2
@@ -70,4 +73,12 @@ if ! cmp -s "$root/deploy/kafka/pom.xml" "$stamp"; then
     rm -rf "$libs"
     mvn -q -B -f "$root/deploy/kafka/pom.xml" dependency:copy-dependencies > /dev/null
     cp "$root/deploy/kafka/pom.xml" "$stamp"
+fi
+
+libs=$root/.cache/java/libs
+if [ -n "$jdk" ] && ! cmp -s "$root/tests/java/pom.xml" "$libs/.complete"; then
+    echo "fetching Java's serializer" >&2
+    rm -rf "$libs"
+    mvn -q -B -f "$root/tests/java/pom.xml" dependency:copy-dependencies > /dev/null
+    cp "$root/tests/java/pom.xml" "$libs/.complete"
 fi

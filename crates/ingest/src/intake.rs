@@ -200,7 +200,7 @@ fn is_safe(source: &str) -> bool {
 }
 
 /// A name that is safe as a label: letters and digits of any script and `-_.:/`, the rest as `_`, and not too long.
-fn safe(source: &str) -> String {
+pub(crate) fn safe(source: &str) -> String {
     let mut out = String::with_capacity(MOST_SOURCE_BYTES);
     for c in source.chars().map(|c| if plain(c) { c } else { '_' }) {
         if out.len() + c.len_utf8() > MOST_SOURCE_BYTES {

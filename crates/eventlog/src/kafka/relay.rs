@@ -270,7 +270,8 @@ fn report_lost(consumer: &BaseConsumer<Member>, inbox: &str) {
     };
     for element in committed.elements() {
         let Offset::Offset(next) = element.offset() else { continue };
-        let Ok((first, _)) = consumer.fetch_watermarks(inbox, element.partition(), ASK) else { continue };
+        // a broker that doesn't answer must not hold up the rest
+        let Ok((first, _)) = consumer.fetch_watermarks(inbox, element.partition(), ASK) else { return };
         if first > next {
             let lost = u64::try_from(first - next).unwrap_or_default();
             metrics::counter!("inbox_lost_total").increment(lost);

@@ -1,5 +1,6 @@
 //! What becomes of one record.
 
+use crate::intake;
 use crate::publisher::{Prepared, record_of};
 use bytes::Bytes;
 use codec::DecodeError;
@@ -9,6 +10,8 @@ use eventlog::{MAX_RECORD_BYTES, NewRecord};
 
 /// Names of the headers that a refused record gets.
 pub mod header {
+    /// What all begin with. A sender's own headers that do so are not copied.
+    pub const PREFIX: &str = "refused-";
     /// One of the codes of [`super::REASONS`].
     pub const REASON: &str = "refused-reason";
     /// The reason in words; quotes no value.
@@ -19,7 +22,7 @@ pub mod header {
     pub const POSITION: &str = "refused-position";
     /// When it was refused, RFC 3339.
     pub const AT: &str = "refused-at";
-    /// The event's `source.system`, where it can be read.
+    /// The event's `source.system`, where it can be read; made safe to show.
     pub const SOURCE: &str = "refused-source";
     /// The event's id, where it can be read.
     pub const EVENT_ID: &str = "refused-event-id";
@@ -65,7 +68,9 @@ impl Why {
     }
 
     /// The record for the topic of refused ones.
-    pub(super) fn refuse(self, topic: &str, record: Incoming, source: Option<String>, now: Micros) -> Outgoing {
+    pub(super) fn refuse(self, topic: &str, mut record: Incoming, source: Option<String>, now: Micros) -> Outgoing {
+        // nobody else's, and none of an earlier refusal: they are shown to operators
+        record.headers.retain(|(name, _)| !name.starts_with(header::PREFIX));
         let position = format!("{topic}:{}:{}", record.partition, record.offset);
         let mut headers = vec![
             (header::REASON, Bytes::from_static(self.code.as_bytes())),
@@ -76,7 +81,7 @@ impl Why {
         if !self.pointers.is_empty() {
             headers.push((header::POINTERS, Bytes::from(self.pointers)));
         }
-        headers.extend(source.map(|s| (header::SOURCE, Bytes::from(s))));
+        headers.extend(source.map(|s| (header::SOURCE, Bytes::from(intake::safe(&s)))));
         headers.extend(self.id.map(|id| (header::EVENT_ID, Bytes::from(id.to_string()))));
         Outgoing::Refused(record, headers)
     }

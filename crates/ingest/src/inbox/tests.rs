@@ -75,7 +75,8 @@ fn frame(event: &serde_json::Value) -> Vec<u8> {
 fn put(shared: &Shared, value: Option<Vec<u8>>) {
     let mut m = shared.0.lock().unwrap();
     let offset = 100 + m.inbox.len() as u64;
-    let headers = vec![("traceparent".to_owned(), Bytes::from_static(b"00-0af7-b7ad-01"))];
+    let own = |name: &str, value| (name.to_owned(), Bytes::from_static(value));
+    let headers = vec![own("traceparent", b"00-0af7-b7ad-01"), own(header::SOURCE, b"Hong Gildong")];
     m.inbox.push_back(Incoming { partition: 3, offset, key: None, value: value.map(Bytes::from), headers });
 }
 
@@ -132,6 +133,7 @@ async fn every_record_is_moved_recognised_or_refused_with_a_reason() {
         assert!(REASONS.iter().any(|(code, _)| code == reason));
         assert_eq!(headers[header::POSITION], format!("in:3:{}", 102 + i));
         assert_eq!((&record.key, record.value.as_deref()), (&None, value.as_deref()), "byte for byte");
+        assert_eq!(record.headers.len(), 1, "a sender can't put words into our headers");
         assert!(!headers[header::DETAIL].contains("Nowhere"), "no value is quoted");
     }
     assert_eq!(refused[1].1[header::POINTERS], "/header/zone");
