@@ -12,6 +12,7 @@ mod answer;
 
 use answer::{Answer, Fault, KIND};
 use axum::Router;
+use axum::extract::rejection::StringRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::routing::{get, post};
 use codec::compat::{Mismatch, Reader, can_read};
@@ -147,9 +148,13 @@ impl Asked {
     }
 }
 
+/// A request's text, or why there is none.
+type Body = Result<String, StringRejection>;
+
 /// A request's body, whatever its content type says.
-fn asked(body: &str) -> Result<Asked, Fault> {
-    serde_json::from_str(body).map_err(|_| Fault::schema("the body has to be {\"schema\": \"…\"}"))
+fn asked(body: Body) -> Result<Asked, Fault> {
+    let text = body.map_err(|_| Fault::schema(format!("the body is no text, or more than {MOST_BODY_BYTES} bytes")))?;
+    serde_json::from_str(&text).map_err(|_| Fault::schema("the body has to be {\"schema\": \"…\"}"))
 }
 
 #[derive(Deserialize)]
@@ -184,14 +189,14 @@ async fn referenced_by(State(registry): Shared, Path((subject, version)): Path<(
     Ok(Answer(json!([])))
 }
 
-async fn look_up(State(registry): Shared, Path(subject): Path<String>, body: String) -> Answered {
-    let found = registry.find(&subject, &asked(&body)?)?;
+async fn look_up(State(registry): Shared, Path(subject): Path<String>, body: Body) -> Answered {
+    let found = registry.find(&subject, &asked(body)?)?;
     Ok(answer::version(&subject, found.ok_or_else(Fault::unknown_schema)?))
 }
 
 /// What is there already has its id; nothing else can be registered.
-async fn register(State(registry): Shared, Path(subject): Path<String>, body: String) -> Answered {
-    let found = registry.find(&subject, &asked(&body)?)?;
+async fn register(State(registry): Shared, Path(subject): Path<String>, body: Body) -> Answered {
+    let found = registry.find(&subject, &asked(body)?)?;
     found.map(|found| answer::version(&subject, found)).ok_or_else(Fault::new_schema)
 }
 
@@ -226,30 +231,30 @@ async fn config(State(registry): Shared, Path(subject): Path<String>) -> Answere
     Ok(Answer(json!({"compatibilityLevel": LEVEL})))
 }
 
+/// As a word: clients write `False` too, and an answer to what can't be read would not be in the registry's form.
 #[derive(Deserialize)]
 struct Verbose {
-    #[serde(default)]
-    verbose: bool,
+    verbose: Option<String>,
 }
 
 async fn compatible(
     State(registry): Shared,
     Path((subject, version)): Path<(String, String)>,
     Query(how): Query<Verbose>,
-    body: String,
+    body: Body,
 ) -> Answered {
     let with = registry.version(&subject, &version)?;
-    compare(&asked(&body)?, &[with], &how)
+    compare(&asked(body)?, &[with], &how)
 }
 
 async fn compatible_with_all(
     State(registry): Shared,
     Path(subject): Path<String>,
     Query(how): Query<Verbose>,
-    body: String,
+    body: Body,
 ) -> Answered {
     let all = registry.subject(&subject)?;
-    let asked = asked(&body)?;
+    let asked = asked(body)?;
     let name = tree::respelt(&asked.parse()?)["name"].as_str().unwrap_or_default().to_owned();
     // a topic's subject holds all events: a schema is compared with those of its own name, and with all where there is none
     let own: Vec<Version> = all.iter().copied().filter(|(_, e)| record_name(e) == name).collect();
@@ -269,7 +274,7 @@ fn compare(asked: &Asked, with: &[Version], how: &Verbose) -> Answered {
         note("can't be read by", can_read(&old, &new, Reader::Avro));
     }
     let mut answer = json!({"is_compatible": found.is_empty()});
-    if how.verbose {
+    if how.verbose.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("true")) {
         answer["messages"] = found.into();
     }
     Ok(Answer(answer))

@@ -84,6 +84,7 @@ async fn what_is_not_there_is_said_in_the_registrys_words() {
         ("POST", "/subjects/journey.inbox-value", Some(json!({"schema": "{"})), 422, 42201),
         ("POST", "/subjects/journey.inbox-value", Some(json!({})), 422, 42201),
         ("POST", "/subjects/journey.inbox-value", Some(referring), 422, 42201),
+        ("POST", "/subjects/journey.inbox-value", Some(json!("x".repeat(MOST_BODY_BYTES))), 422, 42201),
         ("DELETE", "/subjects/journey.inbox-value", None, 422, 42205),
         ("PUT", "/config", Some(json!({"compatibility": "NONE"})), 422, 42205),
     ];
@@ -111,6 +112,9 @@ async fn compatibility_is_checked_both_ways() {
         [format!("/compatibility/subjects/{NAME}/versions"), format!("/compatibility/subjects/{NAME}/versions/latest")]
     {
         assert_eq!(ask("POST", &path, Some(optional.clone())).await, (200, json!({"is_compatible": true})));
+        // Python's client writes its booleans so
+        let short = ask("POST", &format!("{path}?normalize=False&verbose=False"), Some(required.clone())).await;
+        assert_eq!(short, (200, json!({"is_compatible": false})));
         let (_, no) = ask("POST", &format!("{path}?verbose=true"), Some(required.clone())).await;
         assert_eq!(no["is_compatible"], false);
         assert!(no["messages"][0].as_str().unwrap().contains("x the writer has no such field"), "{no}");
