@@ -32,6 +32,9 @@ pub fn events(
     known: &dyn Known,
     digest: &str,
 ) -> Result<Vec<Event>, Vec<Wrong>> {
+    // Results of several patients may come in one message.
+    let patients =
+        if head.kind() == "ORU" && message.all("PID").count() > 1 { message.by_patient() } else { Vec::new() };
     let mut c = Context::new(head, message, pseudonyms, known, digest);
     match (head.kind(), head.trigger()) {
         ("SIU", trigger) => scheduling::map(&mut c, trigger),
@@ -39,7 +42,14 @@ pub fn events(
         ("ADT", trigger) => adt::map(&mut c, trigger),
         ("REF" | "RRI", trigger) => referral::map(&mut c, head.kind(), trigger),
         ("ORM", "O01") | ("OML", "O21") | ("OMG", "O19") => order::orders(&mut c),
-        ("ORU", "R01") => order::results(&mut c),
+        ("ORU", "R01") if patients.is_empty() => order::results(&mut c),
+        ("ORU", "R01") => {
+            for patient in &patients {
+                c.message = patient;
+                order::results(&mut c);
+            }
+            c.message = message;
+        }
         ("DFT", "P03" | "P11") => billing::transactions(&mut c),
         ("BAR", trigger @ ("P01" | "P05" | "P06")) => billing::account(&mut c, trigger),
         _ => {}

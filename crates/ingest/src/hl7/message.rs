@@ -197,6 +197,14 @@ impl<'a> Message<'a> {
         self.first(name).map_or(Part::new("", Delimiters::default()), |s| s.field(n))
     }
 
+    /// The message as one message for each of its patients (PID), each with what comes before the first.
+    #[must_use]
+    pub fn by_patient(&self) -> Vec<Self> {
+        let start = self.segments.iter().position(|s| s.name() == "PID").unwrap_or(self.segments.len());
+        let part = |group: &[Segment<'a>]| Self { segments: [&self.segments[..start], group].concat() };
+        self.groups("PID").map(part).collect()
+    }
+
     /// The segments cut into groups, each of which begins at a segment of that name; what comes before the first is left out.
     pub fn groups(&self, name: &'static str) -> impl Iterator<Item = &[Segment<'a>]> {
         let start = self.segments.iter().position(|s| s.name() == name).unwrap_or(self.segments.len());

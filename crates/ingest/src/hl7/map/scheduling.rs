@@ -1,6 +1,6 @@
 //! SIU: appointments.
 
-use super::super::message::{Part, Segment};
+use super::super::message::{Part, Segment, named};
 use super::super::wrong::{Code, Place};
 use super::context::{Context, Patient};
 use domain::Micros;
@@ -19,6 +19,8 @@ struct Appointment<'a> {
     at: Micros,
     /// AIL-3.
     place: Part<'a>,
+    /// PV1-19 of the patient: several may share an appointment.
+    visit: Option<String>,
 }
 
 pub fn map(c: &mut Context<'_>, trigger: &str) {
@@ -32,14 +34,14 @@ pub fn map(c: &mut Context<'_>, trigger: &str) {
     let id = c.need(id, Place::field("SCH", 1).component(1), "an appointment needs an id in SCH-1 or SCH-2");
     let at = c.written();
     let at = c.need(at, Place::field("MSH", 7), "a message needs its time");
-    let patients: Vec<_> = message.all("PID").collect();
-    if patients.is_empty() {
+    if message.first("PID").is_none() {
         c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
     }
-    for pid in patients {
-        let patient = c.patient(Some(pid));
+    for group in message.groups("PID") {
+        let patient = c.patient(group.first());
         let (Some(patient), Some(id), Some(at)) = (patient, id.clone(), at) else { continue };
-        one(c, trigger, &patient, Appointment { id, at, place: message.field("AIL", 3) });
+        let visit = named(group, "PV1").and_then(|s| s.field(19).id()).map(Cow::into_owned);
+        one(c, trigger, &patient, Appointment { id, at, place: message.field("AIL", 3), visit });
     }
 }
 
@@ -80,7 +82,7 @@ fn booked(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
         service: service(c),
         practitioner: practitioner(c),
         channel: None,
-        encounter_id: c.encounter(),
+        encounter_id: a.visit,
         referral_id: None,
         order_id: None,
         self_service: None,
