@@ -51,7 +51,7 @@ pub fn answer(head: &Head<'_>, verdict: &Verdict, at: Micros) -> Option<Vec<u8>>
         out.plain(b"P");
     }
     out.field();
-    out.plain(version.as_bytes());
+    out.safe(version.as_bytes());
     out.charset(head);
     out.plain(b"\rMSA");
     out.field();

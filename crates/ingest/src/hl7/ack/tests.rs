@@ -56,7 +56,7 @@ fn the_enhanced_mode_answers_when_it_is_asked_to() {
 
 #[test]
 fn nothing_that_a_sender_wrote_breaks_the_frame() {
-    let msh = "MSH|^~\\&|A\u{1c}|B|C|D|20200101||ADT^A01|id\u{b}1\u{1c}|P|2.5";
+    let msh = "MSH|^~\\&|A\u{1c}|B|C|D|20200101||ADT^A01|id\u{b}1\u{1c}|P\0|2.5\u{1c}";
     let answer = text(msh, &Verdict::Accepted);
     assert!(answer.bytes().all(|b| b >= b' ' || b == b'\n'), "{answer:?}");
     assert!(answer.contains("MSA|AA|id1\n"), "{answer:?}");
