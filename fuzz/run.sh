@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds a target with the flags that cargo-fuzz gives the compiler, and runs it: fuzz/run.sh TARGET SECONDS [libFuzzer options].
-# Works with the stable compiler; cargo-fuzz itself isn't needed.
+# Works with the stable compiler; cargo-fuzz itself isn't needed. What it finds goes to $CORPUS, else beside what is built.
 set -euo pipefail
 cd "$(dirname "$0")"
 name=$1 seconds=$2
@@ -12,5 +12,6 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 cargo build --quiet --locked --release --target "$host" --bin "$name"
 options=(-max_total_time="$seconds" -rss_limit_mb=1024 -timeout=5 -print_final_stats=1)
 [ -e "$name.dict" ] && options+=(-dict="$name.dict")
-mkdir -p "corpus/$name" artifacts
-exec "${CARGO_TARGET_DIR:-target}/$host/release/$name" "${options[@]}" -artifact_prefix=artifacts/ "$@" "corpus/$name"
+found=${CORPUS:-${CARGO_TARGET_DIR:-target}/corpus}/$name
+mkdir -p "$found" artifacts
+exec "${CARGO_TARGET_DIR:-target}/$host/release/$name" "${options[@]}" -artifact_prefix=artifacts/ "$@" "$found" "corpus/$name"
