@@ -17,7 +17,7 @@ eval "$(tests/servers/postgres.sh start "$dir/postgres")"
 export JOURNEYLOG_TEST_KAFKA JOURNEYLOG_TEST_POSTGRES
 export JOURNEYLOG_TEST_KAFKA_DIR=$dir/kafka JOURNEYLOG_TEST_POSTGRES_DIR=$dir/postgres
 if [ "${1:-}" = --only-soak ]; then
-  cargo test --locked -p journeylog --test faults --test rebuild -- --nocapture
+  cargo test --locked -p journeylog --test faults --test rebuild --test inbox -- --nocapture
   exit
 fi
 cargo test --workspace --locked "$@"
