@@ -32,6 +32,7 @@ def listener(tmp_path_factory):
         **os.environ,
         "JOURNEYLOG_LOG__URL": f"sqlite:{folder}/log.db",
         "JOURNEYLOG_STORE__URL": f"sqlite:{folder}/views.db",
+        "JOURNEYLOG_HL7__QUARANTINE": f"sqlite:{folder}/quarantine.db",
         "JOURNEYLOG_SITE__FILE": str(folder / "site.toml"),
         "JOURNEYLOG_PSEUDONYM_KEY": "k" * 32,
         "JOURNEYLOG_LISTEN": f"127.0.0.1:{http}",

@@ -6,6 +6,7 @@
 mod ack;
 mod batch;
 mod head;
+mod judge;
 mod map;
 mod memory;
 mod message;
@@ -25,9 +26,11 @@ use crate::intake;
 use crate::publisher::{Accepted, Prepared, Publisher, Refusal};
 use crate::site::{self, Pseudonyms};
 use batch::Unit;
+use bytes::Bytes;
 use domain::{Event, EventId, Micros, parse};
-use eventlog::LogError;
+use eventlog::{Log, LogError, NewRecord};
 use head::Head;
+use judge::{conflict, count, hash, verdict};
 use memory::{Memory, Seen};
 use message::{MOST_SEGMENTS, Message};
 use std::ops::Range;
@@ -39,6 +42,16 @@ pub struct Receiver {
     pseudonyms: Pseudonyms,
     limits: parse::Limits,
     memory: Memory,
+    quarantine: Option<Arc<dyn Log>>,
+}
+
+/// What one round of messages gives.
+#[derive(Default)]
+struct Round {
+    /// To be published.
+    events: Vec<Prepared>,
+    /// To be kept in quarantine.
+    held: Vec<NewRecord>,
 }
 
 /// A message that was looked at.
@@ -52,6 +65,8 @@ enum Outcome {
     Decided(Verdict, Micros),
     /// Its events wait to be published.
     Waits { first: EventId, fingerprint: String, events: Range<usize>, seen_before: bool },
+    /// It came under another one's id, and waits to be kept: the place among those that do.
+    Held { key: EventId, place: usize },
     /// It is an answer itself, and gets none.
     Silent,
 }
@@ -60,7 +75,14 @@ impl Receiver {
     /// A receiver that publishes, and remembers the last `recent` messages.
     #[must_use]
     pub fn new(publisher: Arc<Publisher>, pseudonyms: Pseudonyms, limits: parse::Limits, recent: usize) -> Self {
-        Self { publisher, pseudonyms, limits, memory: Memory::new(recent) }
+        Self { publisher, pseudonyms, limits, memory: Memory::new(recent), quarantine: None }
+    }
+
+    /// The same, which keeps messages that come under another one's id in a log of their own, as they came. They may hold
+    /// names.
+    #[must_use]
+    pub fn with_quarantine(self, log: Arc<dyn Log>) -> Self {
+        Self { quarantine: Some(log), ..self }
     }
 
     /// Learns from the end of the log, so that a restart forgets little; see [`Publisher::warm`].
@@ -75,9 +97,11 @@ impl Receiver {
     /// are published at once, in order.
     pub async fn receive(&self, blocks: &[Block]) -> Vec<Vec<u8>> {
         let now = crate::now();
-        let mut events = Vec::with_capacity(blocks.len());
+        let mut round = Round::default();
         let units: Vec<Unit<'_>> =
-            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut events))).collect();
+            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect();
+        let Round { events, held } = round;
+        let kept = self.keep(held).await;
         let answers = match events.is_empty() {
             true => Vec::new(),
             false => self.publisher.publish(&events).await,
@@ -85,13 +109,25 @@ impl Receiver {
         let at = crate::now();
         let mut out = Vec::with_capacity(units.len());
         for unit in units {
-            unit.answers(at, |taken| self.answer(taken, &events, &answers, at), &mut out);
+            unit.answers(at, |taken| self.answer(taken, &events, &answers, &kept, at), &mut out);
         }
         out
     }
 
+    /// Puts messages into quarantine; says of each whether it may be answered as one that is there. What is too large for a
+    /// record will never be, and its sender keeps it.
+    async fn keep(&self, held: Vec<NewRecord>) -> Vec<bool> {
+        match &self.quarantine {
+            Some(log) if !held.is_empty() => {
+                let results = log.append(held).await;
+                results.into_iter().map(|r| matches!(r, Ok(_) | Err(LogError::Refused(_)))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Looks at one message, and puts its events to those that are to be published.
-    fn take<'a>(&self, bytes: &'a [u8], now: Micros, events: &mut Vec<Prepared>) -> Option<Taken<'a>> {
+    fn take<'a>(&self, bytes: &'a [u8], now: Micros, round: &mut Round) -> Option<Taken<'a>> {
         let head = Head::of(bytes)?;
         let outcome = if head.is_answer() {
             count(&head, intake::Outcome::Ignored);
@@ -100,12 +136,12 @@ impl Receiver {
             count(&head, intake::Outcome::Refused("unsupported"));
             Outcome::Decided(Verdict::Rejected(wrong), now)
         } else {
-            self.content(&head, bytes, now, events)
+            self.content(&head, bytes, now, round)
         };
         Some(Taken { head, outcome })
     }
 
-    fn content(&self, head: &Head<'_>, bytes: &[u8], now: Micros, events: &mut Vec<Prepared>) -> Outcome {
+    fn content(&self, head: &Head<'_>, bytes: &[u8], now: Micros, round: &mut Round) -> Outcome {
         let fingerprint = self.pseudonyms.fingerprint(&hash(bytes));
         let first = site::event_id(&map::key(head), &String::from_utf8_lossy(head.control_id()), 0);
         let seen = self.memory.seen(first, &fingerprint);
@@ -114,12 +150,7 @@ impl Receiver {
                 count(head, intake::Outcome::Duplicate);
                 return Outcome::Decided(Verdict::Accepted, at);
             }
-            Seen::Other => {
-                count(head, intake::Outcome::Refused("conflict"));
-                // The one that was accepted; neither message is quoted.
-                tracing::warn!(event.id = %first, "another message came under the id of one that was accepted");
-                return Outcome::Decided(conflict(), now);
-            }
+            Seen::Other => return self.conflict(head, bytes, first, &fingerprint, now, round),
             Seen::New | Seen::Same => {}
         }
         match self.events(head, bytes, &fingerprint, now) {
@@ -130,9 +161,10 @@ impl Receiver {
             }
             Ok(mapped) => {
                 self.memory.begin(first, &fingerprint);
-                let start = events.len();
-                events.extend(mapped);
-                Outcome::Waits { first, fingerprint, events: start..events.len(), seen_before: seen == Seen::Same }
+                let start = round.events.len();
+                round.events.extend(mapped);
+                let events = start..round.events.len();
+                Outcome::Waits { first, fingerprint, events, seen_before: seen == Seen::Same }
             }
             Err(wrongs) => {
                 count(head, intake::Outcome::Refused("invalid"));
@@ -143,6 +175,34 @@ impl Receiver {
                 Outcome::Decided(Verdict::Error(wrongs), now)
             }
         }
+    }
+
+    /// Another message has this id.
+    fn conflict(
+        &self,
+        head: &Head<'_>,
+        bytes: &[u8],
+        first: EventId,
+        fingerprint: &str,
+        now: Micros,
+        round: &mut Round,
+    ) -> Outcome {
+        // By itself, not by the one that it is mistaken for: it is kept once, however often it comes.
+        let key = site::event_id(fingerprint, &first.to_string(), 0);
+        if self.quarantine.is_none() || self.memory.is_held(key) {
+            count(head, intake::Outcome::Refused("conflict"));
+            return Outcome::Decided(conflict(), now);
+        }
+        // The event that was accepted; neither message is quoted.
+        tracing::warn!(event.id = %first, "another message came under the id of one that was accepted");
+        let text = |s: String| Bytes::from(s);
+        let headers = vec![
+            ("refused-reason", Bytes::from_static(b"conflict")),
+            ("refused-at", text(now.to_string())),
+            ("refused-event-id", text(first.to_string())),
+        ];
+        round.held.push(NewRecord { key: text(first.to_string()), value: Bytes::copy_from_slice(bytes), headers });
+        Outcome::Held { key, place: round.held.len() - 1 }
     }
 
     fn events(
@@ -180,10 +240,20 @@ impl Receiver {
         taken: &Taken<'_>,
         events: &[Prepared],
         answers: &[Result<Accepted, Refusal>],
+        kept: &[bool],
         at: Micros,
     ) -> Option<Vec<u8>> {
         let (verdict, at) = match &taken.outcome {
             Outcome::Silent => return None,
+            Outcome::Held { key, place } if kept.get(*place) == Some(&true) => {
+                self.memory.held(*key);
+                count(&taken.head, intake::Outcome::Refused("conflict"));
+                (conflict(), at)
+            }
+            Outcome::Held { .. } => {
+                let reason = "not taken: the quarantine is away; send it again as it is";
+                (Verdict::Rejected(Wrong::new(Place::segment("MSH"), Code::Internal, reason)), at)
+            }
             Outcome::Decided(verdict, at) => (verdict.clone(), *at),
             Outcome::Waits { first, fingerprint, events: range, seen_before } => {
                 let (events, answers) = (&events[range.clone()], answers.get(range.clone()).unwrap_or_default());
@@ -207,61 +277,10 @@ impl Receiver {
     }
 }
 
-/// What the log's answers for a message's events mean for the message, and how it counts; nothing is counted that is to be
-/// sent again. `seen_before`: the same message has events in the log.
-fn verdict(answers: &[Result<Accepted, Refusal>], all: usize, seen_before: bool) -> (Verdict, Option<intake::Outcome>) {
-    let internal = |reason: &'static str| Wrong::new(Place::segment("MSH"), Code::Internal, reason);
-    let mut duplicates = 0;
-    for answer in answers {
-        match answer {
-            Ok(accepted) => duplicates += usize::from(accepted.duplicate),
-            // The same message, which meant something else when it first came: the site's rules have changed since.
-            Err(Refusal::Conflict) if seen_before => duplicates += 1,
-            Err(Refusal::Conflict) => return (conflict(), Some(intake::Outcome::Refused("conflict"))),
-            Err(Refusal::Refused(_)) => {
-                let verdict = Verdict::Error(vec![internal("the log refuses the event")]);
-                return (verdict, Some(intake::Outcome::Refused("too_large")));
-            }
-            Err(Refusal::Busy | Refusal::Unavailable) => {
-                return (Verdict::Rejected(internal("not taken: the log is away; send it again as it is")), None);
-            }
-        }
-    }
-    if answers.len() < all {
-        return (Verdict::Rejected(internal("not taken; send it again as it is")), None);
-    }
-    let outcome = if duplicates == all { intake::Outcome::Duplicate } else { intake::Outcome::Accepted };
-    (Verdict::Accepted, Some(outcome))
-}
-
-/// Counts a message.
-fn count(head: &Head<'_>, outcome: intake::Outcome) {
-    let named = [3, 4].into_iter().map(|n| head.component(n, 1)).find(|name| !name.is_empty());
-    intake::count(named.unwrap_or(intake::UNKNOWN), intake::Protocol::Hl7, outcome);
-}
-
 impl std::fmt::Debug for Receiver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Receiver").finish_non_exhaustive()
     }
-}
-
-fn conflict() -> Verdict {
-    Verdict::Error(vec![Wrong::new(
-        Place::field("MSH", 10),
-        Code::Duplicate,
-        "another message was accepted under this id",
-    )])
-}
-
-/// A hash of a message, whatever its segments end with.
-fn hash(bytes: &[u8]) -> String {
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    for segment in bytes.split(|b| matches!(b, b'\r' | b'\n')).filter(|s| !s.is_empty()) {
-        hash.update(segment);
-        hash.update(b"\r");
-    }
-    format!("{:032x}", hash.digest128())
 }
 
 #[cfg(test)]

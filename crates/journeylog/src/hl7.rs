@@ -24,7 +24,12 @@ pub async fn start(
         (certificates, key) => Some(tls::acceptor(Path::new(certificates), Path::new(key)).context("hl7: TLS")?),
     };
     let event = settings.ingest.ndjson(ingest::NdjsonLimits::default()).event;
-    let receiver = Arc::new(Receiver::new(publisher, pseudonyms, event, settings.ingest.recent_events));
+    let mut receiver = Receiver::new(publisher, pseudonyms, event, settings.ingest.recent_events);
+    if !s.quarantine.is_empty() {
+        let log = eventlog::open(&s.quarantine, &settings.log.options()?).await.context("hl7.quarantine")?;
+        receiver = receiver.with_quarantine(log);
+    }
+    let receiver = Arc::new(receiver);
     let known = receiver.warm(settings.ingest.recent_events).await.context("log")?;
     let listener =
         tokio::net::TcpListener::bind(&s.listen).await.with_context(|| format!("hl7.listen {}", s.listen))?;

@@ -130,6 +130,7 @@ pub struct Hl7 {
     pub listen: String,
     pub tls_certificate_file: String,
     pub tls_key_file: String,
+    pub quarantine: String,
     pub max_block_bytes: usize,
     pub max_connections: usize,
     pub max_in_flight: usize,

@@ -30,6 +30,11 @@ async fn what_is_sent_is_on_the_timeline_once() {
     assert_eq!(other.send(&visit("A01", "m1", "12"), SENDER_PATIENCE).await.unwrap(), first);
     let refused = other.send(&visit("A01", "m1", "13"), SENDER_PATIENCE).await.unwrap();
     assert_eq!(msa(&refused), ("AE".into(), "m1".into()));
+    let quarantine = format!("sqlite:{}", b.dir.path().join("quarantine.db").display());
+    let kept = eventlog::open(&quarantine, &Default::default()).await.unwrap();
+    let bounds = kept.bounds().await.unwrap();
+    assert_eq!(bounds.iter().map(|(first, end)| end - first).sum::<u64>(), 1, "it is kept");
+    drop(kept);
     server.kill();
     let server = site.start(&b, &["all"], &[]).await;
     let mut io = Sender::open(&site.listen).await.unwrap();

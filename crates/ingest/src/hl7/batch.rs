@@ -2,6 +2,7 @@
 
 use super::ack;
 use super::head::Head;
+use super::judge;
 use super::mllp::Block;
 use super::wrong::{Code, Place, Verdict, Wrong};
 use super::{Outcome, Taken};
@@ -91,7 +92,7 @@ fn decided<'a>(head: Head<'a>, verdict: Verdict, reason: &'static str) -> Taken<
     let outcome = match head.is_answer() {
         true => Outcome::Silent,
         false => {
-            super::count(&head, intake::Outcome::Refused(reason));
+            judge::count(&head, intake::Outcome::Refused(reason));
             Outcome::Decided(verdict, crate::now())
         }
     };

@@ -70,6 +70,8 @@ pub enum Seen {
 pub struct Memory {
     messages: Mutex<Recent<(u128, State)>>,
     appointments: Mutex<Recent<Vec<EventId>>>,
+    /// Messages in quarantine.
+    held: Mutex<Recent<()>>,
 }
 
 /// Most events about one appointment that are remembered: one that moved more often is retracted in part.
@@ -100,7 +102,21 @@ impl Memory {
     /// A memory of so many messages and appointments (about 100 bytes each).
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { messages: Mutex::new(Recent::new(most)), appointments: Mutex::new(Recent::new(most)) }
+        Self {
+            messages: Mutex::new(Recent::new(most)),
+            appointments: Mutex::new(Recent::new(most)),
+            held: Mutex::new(Recent::new(most)),
+        }
+    }
+
+    /// Whether a message is in quarantine.
+    pub fn is_held(&self, message: EventId) -> bool {
+        lock(&self.held).get_mut(key(message)).is_some()
+    }
+
+    /// Notes that it is.
+    pub fn held(&self, message: EventId) {
+        lock(&self.held).insert(key(message), ());
     }
 
     /// What is known of the message whose first event has this id.

@@ -94,6 +94,27 @@ async fn a_resend_gets_its_first_answer_again_and_another_body_is_refused() {
 }
 
 #[tokio::test]
+async fn another_message_under_an_id_is_kept_once_and_refused_after_that() {
+    let (log, quarantine) = (MemoryLog::new(), MemoryLog::new());
+    let publisher = Arc::new(Publisher::new(log.clone(), Settings::default()));
+    let receiver = Receiver::new(publisher, pseudonyms(SITE), parse::Limits::default(), 1_000);
+    let bed = Bed { log, receiver: Arc::new(receiver.with_quarantine(quarantine.clone())) };
+    let other = message("ADT^A01", "m1", "NTE|1||other");
+    bed.answer(message("ADT^A01", "m1", "")).await;
+    quarantine.set(Mood::Away);
+    assert_eq!(code(&bed.answer(&other).await), "AR", "it is not kept yet");
+    quarantine.set(Mood::Fine);
+    assert_eq!(code(&bed.answer(&other).await), "AE");
+    assert_eq!(code(&bed.answer(&other).await), "AE");
+    let kept: Vec<_> = quarantine.records.lock().unwrap().iter().flatten().cloned().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].value, other.trim_end());
+    let accepted = bed.events()[0].header().event_id.to_string();
+    assert_eq!(crate::testing::header(&kept[0], "refused-event-id").unwrap(), &accepted);
+    assert_eq!((bed.log.len(), kept[0].key.as_ref()), (1, accepted.as_bytes()));
+}
+
+#[tokio::test]
 async fn a_restart_knows_what_is_in_the_log() {
     let bed = Bed::new();
     bed.answer(message("ADT^A01", "m1", "")).await;

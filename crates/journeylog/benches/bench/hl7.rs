@@ -85,6 +85,7 @@ impl Listener {
             ("JOURNEYLOG_HL7__LISTEN", at.as_str()),
             ("JOURNEYLOG_SITE__FILE", &site),
             ("JOURNEYLOG_PSEUDONYM_KEY", KEY),
+            ("JOURNEYLOG_HL7__QUARANTINE", ""),
         ];
         let process = Process::journeylog_with(bench, log, &store, &["ingest", "hl7"], &environment).await;
         Self { process, at }

@@ -25,10 +25,12 @@ impl Site {
 
     pub fn spawn(&self, b: &Backends, args: &[&str], more: &[(&str, &str)]) -> Server {
         let file = self.file.display().to_string();
+        let quarantine = format!("sqlite:{}", b.dir.path().join("quarantine.db").display());
         let own = [
             ("JOURNEYLOG_SITE__FILE", file.as_str()),
             ("JOURNEYLOG_PSEUDONYM_KEY", KEY),
             ("JOURNEYLOG_HL7__LISTEN", &self.listen),
+            ("JOURNEYLOG_HL7__QUARANTINE", &quarantine),
         ];
         b.spawn(args, &[&own, more].concat())
     }
