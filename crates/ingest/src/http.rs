@@ -1,4 +1,4 @@
-//! `POST /v1/events`: one event, an array, NDJSON, and CloudEvents. `docs/guides/publish.md` is the sender's manual.
+//! `POST /v1/events`: one event, an array, NDJSON, and CloudEvents. `docs/publishing/http.md` is the sender's manual.
 
 mod answer;
 mod cloudevents;
@@ -6,6 +6,7 @@ mod stream;
 
 use crate::intake::{self, Protocol};
 use crate::ndjson::{self, NdjsonLimits};
+use crate::numbered;
 use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Publisher};
 use axum::Router;
@@ -89,6 +90,10 @@ impl Gateway {
             limits,
             invalid: Invalid(counter!("ingest_events_total", "result" => "invalid")),
         }
+    }
+
+    fn event(&self, text: &str) -> Result<domain::Event, Problem> {
+        numbered::event(text, self.publisher.pseudonyms())
     }
 
     fn prepare(&self, event: Result<domain::Event, Problem>, now: domain::Micros) -> Result<Prepared, Problem> {
@@ -244,20 +249,21 @@ async fn handle(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Resu
     let body = tokio::time::timeout(body_time, read(headers, body, body_bytes)).await.map_err(slow)??;
     let text = std::str::from_utf8(&body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let now = crate::now();
+    let (now, known) = (crate::now(), gateway.publisher.pseudonyms());
     match format {
-        Format::Json if binary => single(gateway.one(gateway.prepare(cloudevents::binary(headers, text), now)).await),
-        Format::Json if text.trim_ascii_start().starts_with('[') => {
-            array(gateway, text, |item| gateway.prepare(event_of(item), now)).await
+        Format::Json if binary => {
+            let event = cloudevents::binary(headers, text, known);
+            single(gateway.one(gateway.prepare(event, now)).await)
         }
-        Format::CloudEvents => array(gateway, text, |item| gateway.prepare(cloudevents::structured(item), now)).await,
-        Format::CloudEvent => single(gateway.one(gateway.prepare(cloudevents::structured(text), now)).await),
-        Format::Json | Format::Ndjson => single(gateway.one(gateway.prepare(event_of(text), now)).await),
+        Format::Json if text.trim_ascii_start().starts_with('[') => {
+            array(gateway, text, |item| gateway.prepare(gateway.event(item), now)).await
+        }
+        Format::CloudEvents => {
+            array(gateway, text, |item| gateway.prepare(cloudevents::structured(item, known), now)).await
+        }
+        Format::CloudEvent => single(gateway.one(gateway.prepare(cloudevents::structured(text, known), now)).await),
+        Format::Json | Format::Ndjson => single(gateway.one(gateway.prepare(gateway.event(text), now)).await),
     }
-}
-
-fn event_of(text: &str) -> Result<domain::Event, Problem> {
-    parse::event_str(text).map_err(Problem::of_parse)
 }
 
 fn single(result: Result<Accepted, Problem>) -> Result<Response, Problem> {
@@ -287,7 +293,7 @@ async fn array(
 }
 
 /// The whole body, refused as soon as it is known to be too large.
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large(format!("the body is larger than {limit} bytes; send NDJSON for more"));
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
@@ -323,7 +329,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     Doc::openapi()
 }
 
-mod doc;
+pub(crate) mod doc;
 
 #[cfg(test)]
 mod tests;

@@ -4,17 +4,22 @@
 //! It must never say yes before the log has confirmed, never drop an input silently, never quote a value that may be
 //! personal in a log line, and never import another role.
 
+pub mod fhir;
 pub mod hl7;
 pub mod http;
 pub mod import;
 pub mod inbox;
 pub mod intake;
+pub mod money;
 pub mod ndjson;
+mod numbered;
 pub mod problem;
+pub mod pseudonyms;
 pub mod publisher;
 pub mod registry;
 pub mod site;
 
+pub use fhir::Fhir;
 pub use http::{Gateway, Limits, openapi, router};
 pub use import::{ImportError, ImportReport, Mapping, import};
 pub use inbox::{Inbox, InboxSettings};

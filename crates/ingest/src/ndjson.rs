@@ -1,8 +1,10 @@
 //! NDJSON of any length in bounded memory: lines -> batches -> publisher, several batches under way, answers in order.
 
 use crate::intake::{self, Outcome, Protocol};
+use crate::numbered;
 use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Publisher};
+use crate::site::Pseudonyms;
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{Event, Micros, parse};
 use futures::stream::FuturesOrdered;
@@ -109,10 +111,19 @@ impl Lines {
 }
 
 /// One line as an event ready to publish.
-fn prepare(line: &Line, limits: &NdjsonLimits, now: Micros, counted: Option<Protocol>) -> Result<Prepared, Problem> {
+fn prepare(
+    line: &Line,
+    limits: &NdjsonLimits,
+    known: Option<&Pseudonyms>,
+    now: Micros,
+    counted: Option<Protocol>,
+) -> Result<Prepared, Problem> {
     let event = match line {
         Line::TooLong => Err(Problem::too_large(format!("the line is longer than {} bytes", limits.line_bytes))),
-        Line::Text(text) => parse::event(text).map_err(Problem::of_parse),
+        Line::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => numbered::event(text, known),
+            Err(_) => Err(Problem::of_parse(parse::ParseError::Utf8)),
+        },
     };
     checked(event, &limits.event, now, counted)
 }
@@ -260,7 +271,7 @@ where
     F: Future<Output = bool> + Send,
 {
     let mut lines = Lines::default();
-    let mut pipeline = Pipeline::new(publisher, limits.in_flight, limits.retry_for).counted(counted);
+    let mut pipeline = Pipeline::new(publisher.clone(), limits.in_flight, limits.retry_for).counted(counted);
     let mut broken = None;
     let mut end = false;
     loop {
@@ -270,7 +281,7 @@ where
         while batch.len() < limits.batch_lines && bytes < limits.batch_bytes {
             if let Some((number, line)) = lines.next(limits.line_bytes, end && broken.is_none()) {
                 bytes += if let Line::Text(t) = &line { t.len() } else { 0 };
-                batch.push((number, prepare(&line, &limits, now, counted)));
+                batch.push((number, prepare(&line, &limits, publisher.pseudonyms(), now, counted)));
             } else if end {
                 break;
             } else {

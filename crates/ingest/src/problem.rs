@@ -64,6 +64,18 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "urn:journeylog:problem:too-slow", "Too slow", detail)
     }
 
+    /// Nobody who may know (401).
+    #[must_use]
+    pub fn unauthorised(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "urn:journeylog:problem:unauthorised", "Not authorised", detail)
+    }
+
+    /// Something that this site has not set up (404); `detail` names the key of the configuration.
+    #[must_use]
+    pub fn not_set_up(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "urn:journeylog:problem:not-set-up", "Not set up", detail)
+    }
+
     /// Too much is under way (429).
     #[must_use]
     pub fn busy(retry_after: u32) -> Self {

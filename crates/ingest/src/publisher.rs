@@ -2,6 +2,7 @@
 
 mod window;
 
+use crate::site::Pseudonyms;
 use bytes::Bytes;
 use domain::parse::{self, FieldError};
 use domain::{Event, EventId, Micros};
@@ -120,6 +121,7 @@ pub struct Publisher {
     window: Window,
     traceparent: fn() -> Option<String>,
     meters: Meters,
+    pseudonyms: Option<Pseudonyms>,
 }
 
 impl Publisher {
@@ -136,7 +138,21 @@ impl Publisher {
             refused: of("refused"),
             append: histogram!("ingest_append_seconds"),
         };
-        Self { log, window: Window::new(settings.window_events), traceparent: settings.traceparent, meters }
+        let window = Window::new(settings.window_events);
+        Self { log, window, traceparent: settings.traceparent, meters, pseudonyms: None }
+    }
+
+    /// The same, for senders who name patients by record numbers.
+    #[must_use]
+    pub fn with_pseudonyms(mut self, pseudonyms: Option<Pseudonyms>) -> Self {
+        self.pseudonyms = pseudonyms;
+        self
+    }
+
+    /// What makes pseudonyms of record numbers, where that is set up.
+    #[must_use]
+    pub const fn pseudonyms(&self) -> Option<&Pseudonyms> {
+        self.pseudonyms.as_ref()
     }
 
     /// Fills the window from the end of the log, so that a restart forgets little. At most `max` records are read, spread

@@ -55,6 +55,9 @@ pub struct Site {
     /// Systems that send over HL7.
     #[serde(default)]
     pub senders: Vec<Sender>,
+    /// What is said of FHIR's senders.
+    #[serde(default)]
+    pub fhir: crate::fhir::Rules,
 }
 
 /// Somebody who gives out record numbers.
@@ -85,6 +88,7 @@ impl Site {
             }
         }
         hl7::rules::check(&site.hl7, &site.senders).map_err(SiteError::Content)?;
+        site.fhir.check().map_err(SiteError::Content)?;
         Ok(site)
     }
 

@@ -31,6 +31,7 @@ pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
 async fn open_publisher(settings: &Settings) -> anyhow::Result<Arc<Publisher>> {
     let window = ingest::Settings { window_events: settings.ingest.recent_events, ..Default::default() };
     let publisher = Publisher::new(open_log(settings).await?, window);
+    let publisher = publisher.with_pseudonyms(settings.site.pseudonyms()?);
     publisher.warm(settings.ingest.recent_events).await.context("log")?;
     Ok(Arc::new(publisher))
 }

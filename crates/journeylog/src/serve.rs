@@ -52,7 +52,9 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let mut router = Router::new();
     let samples = Arc::new(query::status::Samples::default());
     let window = ingest::Settings { window_events: settings.ingest.recent_events, traceparent: telemetry::traceparent };
-    let publisher = Arc::new(Publisher::new(log.clone(), window));
+    // A site file that is wrong is found now, not with the first message.
+    let pseudonyms = if roles.ingest { settings.site.pseudonyms()? } else { None };
+    let publisher = Arc::new(Publisher::new(log.clone(), window).with_pseudonyms(pseudonyms));
     if roles.hl7 {
         let run = crate::hl7::start(settings, publisher.clone(), cancel.clone()).await?;
         tasks.spawn(async move {
@@ -139,14 +141,17 @@ async fn api(
 ) -> anyhow::Result<Router> {
     let mut router = Router::new();
     if roles.ingest {
-        // A site file that is wrong is found now, not with the first message.
-        settings.site.pseudonyms()?;
         // HL7's receiver warms the publisher along with itself.
         if !roles.hl7 {
             let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
             tracing::info!(events = known, "recent events remembered");
         }
-        router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
+        let limits = limits(settings);
+        router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits))));
+        let pseudonyms = publisher.pseudonyms().cloned();
+        router = router.merge(ingest::pseudonyms::router(pseudonyms, settings.site.staff()?));
+        let fhir = ingest::Fhir::new(publisher.clone(), ingest::fhir::Limits::of(&limits));
+        router = router.merge(ingest::fhir::router(Arc::new(fhir)));
     }
     if let Some(store) = store.filter(|_| roles.query) {
         for view in View::ALL {
@@ -172,7 +177,9 @@ async fn api(
 /// The description of the whole API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut doc = query::openapi();
-    doc.merge(ingest::openapi());
+    for part in [ingest::openapi(), ingest::fhir::openapi(), ingest::pseudonyms::openapi()] {
+        doc.merge(part);
+    }
     doc
 }
 

@@ -103,6 +103,7 @@ pub struct Inbox {
 pub struct Site {
     pub file: String,
     pub pseudonym_key_file: String,
+    pub staff_tokens_file: String,
 }
 
 impl Site {
@@ -121,6 +122,17 @@ impl Site {
             false => std::fs::read(name).with_context(|| format!("site.pseudonym_key_file {name}"))?,
         };
         Ok(Some(ingest::Pseudonyms::new(&key, std::sync::Arc::new(site))?))
+    }
+
+    /// The accounts that may look pseudonyms up, where a file names them.
+    pub fn staff(&self) -> anyhow::Result<Option<ingest::pseudonyms::Staff>> {
+        let name = &self.staff_tokens_file;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(name).with_context(|| format!("site.staff_tokens_file {name}"))?;
+        let staff = ingest::pseudonyms::Staff::parse(&text);
+        staff.map(Some).with_context(|| format!("site.staff_tokens_file {name}"))
     }
 }
 
@@ -232,7 +244,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(at("site.toml"), "zone = \"Asia/Seoul\"").unwrap();
         std::fs::write(at("key"), [7; 32]).unwrap();
-        let mut site = Site { file: at("site.toml"), pseudonym_key_file: String::new() };
+        let mut site =
+            Site { file: at("site.toml"), pseudonym_key_file: String::new(), staff_tokens_file: String::new() };
         let e = format!("{:#}", site.pseudonyms().unwrap_err());
         assert!(e.contains("JOURNEYLOG_PSEUDONYM_KEY"), "{e}");
         site.pseudonym_key_file = at("key");

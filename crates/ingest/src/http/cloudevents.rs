@@ -5,7 +5,9 @@
 //! `source.system` (the CloudEvents `source` is a URI of the sender's own making), and an `event_id` where the envelope's
 //! `id` is no UUID.
 
+use crate::numbered;
 use crate::problem::Problem;
+use crate::site::Pseudonyms;
 use axum::http::HeaderMap;
 use domain::parse::{self, FieldError};
 use domain::{Event, EventId, Micros};
@@ -23,7 +25,7 @@ pub(super) fn is_binary(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a structured CloudEvent.
-pub(super) fn structured(text: &str) -> Result<Event, Problem> {
+pub(super) fn structured(text: &str, known: Option<&Pseudonyms>) -> Result<Event, Problem> {
     let value: Value = serde_json::from_str(text).map_err(|e| Problem::malformed(parse::not_json(&e)))?;
     let Value::Object(mut envelope) = value else {
         return Err(Problem::invalid(vec![FieldError::new("", "must be a CloudEvent: a JSON object")]));
@@ -36,11 +38,11 @@ pub(super) fn structured(text: &str) -> Result<Event, Problem> {
     if !content.split(';').next().is_some_and(|c| c.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Problem::invalid(vec![FieldError::new("/datacontenttype", "must be application/json")]));
     }
-    open(&envelope, data, "", "/data")
+    open(&envelope, data, ("", "/data"), known)
 }
 
 /// Reads a CloudEvent in binary mode: attributes in `ce-` headers, data in the body.
-pub(super) fn binary(headers: &HeaderMap, text: &str) -> Result<Event, Problem> {
+pub(super) fn binary(headers: &HeaderMap, text: &str, known: Option<&Pseudonyms>) -> Result<Event, Problem> {
     let mut envelope = Map::new();
     for (name, value) in headers {
         if let Some(attribute) = name.as_str().strip_prefix("ce-") {
@@ -52,11 +54,16 @@ pub(super) fn binary(headers: &HeaderMap, text: &str) -> Result<Event, Problem> 
         }
     }
     let data = serde_json::from_str(text).map_err(|e| Problem::malformed(parse::not_json(&e)))?;
-    open(&envelope, Some(data), "/ce-", "")
+    open(&envelope, Some(data), ("/ce-", ""), known)
 }
 
 /// Puts envelope and data together. `attribute` and `at` are where attributes and data stand in what was sent.
-fn open(envelope: &Map<String, Value>, data: Option<Value>, attribute: &str, at: &str) -> Result<Event, Problem> {
+fn open(
+    envelope: &Map<String, Value>,
+    data: Option<Value>,
+    (attribute, at): (&str, &str),
+    known: Option<&Pseudonyms>,
+) -> Result<Event, Problem> {
     let pointer = |name: &str| if attribute.is_empty() { format!("/{name}") } else { format!("{attribute}{name}") };
     let mut errors = Vec::new();
     let mut wrong = |name: &str, reason: &str| errors.push(FieldError::new(pointer(name), reason));
@@ -92,6 +99,9 @@ fn open(envelope: &Map<String, Value>, data: Option<Value>, attribute: &str, at:
     let mut filled = Vec::new();
     if let Value::Object(header) = event.entry("header").or_insert_with(|| json!({})) {
         merge(envelope, header, &mut wrong, &mut filled);
+    }
+    if let Err(e) = numbered::identify(&mut event, known) {
+        errors.push(FieldError::new(format!("{at}{}", e.pointer), e.reason));
     }
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));

@@ -76,7 +76,7 @@ pub(super) struct BatchAnswer {
 
 /// An RFC 9457 problem.
 #[derive(ToSchema)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// URN of the kind of problem.
     #[schema(example = "urn:journeylog:problem:invalid-event")]
     r#type: String,

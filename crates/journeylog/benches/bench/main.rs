@@ -1,9 +1,10 @@
 //! `make bench`: what the system does, as ratios to limits measured in the same run.
 //!
-//! Usage: `bench [publish|inbox|views|latency|rebuild|hl7 …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
+//! Usage: `bench [publish|inbox|views|latency|rebuild|hl7|fhir …]` with JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES set (tests/bench.sh does).
 //! Everything runs for 25 s before anything is measured. `EVENTS` (default 200000) sets how many events are projected, `SECONDS` (default 8) how long each load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fhir;
 mod hl7;
 mod http;
 mod inbox;
@@ -64,7 +65,7 @@ fn main() {
         dir: tempfile::tempdir().unwrap(),
     };
     if arguments.is_empty() {
-        arguments = ["publish", "inbox", "views", "latency", "rebuild", "hl7"].map(str::to_owned).to_vec();
+        arguments = ["publish", "inbox", "views", "latency", "rebuild", "hl7", "fhir"].map(str::to_owned).to_vec();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(warm(&bench));
@@ -77,6 +78,7 @@ fn main() {
             "rebuild" => runtime.block_on(rebuild::run(&bench)),
             "latency" => runtime.block_on(latency::run(&bench)),
             "hl7" => runtime.block_on(hl7::run(&bench)),
+            "fhir" => runtime.block_on(fhir::run(&bench)),
             other => panic!("no part {other}"),
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod fold;
 pub mod mllp;
+pub mod pages;
 
 use domain::views::View;
 use serde_json::Value as Json;

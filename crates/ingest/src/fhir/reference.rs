@@ -1,0 +1,229 @@
+//! What a reference leads to: a resource of the same bundle or contained in its holder, an identifier, or a server's own id.
+
+use super::element::Element;
+use super::outcome::Issue;
+use super::scope::{Placed, Unit};
+
+/// Identifiers of a resource that are looked at.
+const MOST_IDENTIFIERS: usize = 50;
+
+/// What a reference leads to.
+#[derive(Clone)]
+pub(super) struct Link<'a> {
+    pub kind: Option<&'a str>,
+    /// The server's own id.
+    pub id: Option<&'a str>,
+    /// System and value.
+    identifier: Option<(Option<&'a str>, &'a str)>,
+    pub resource: Option<Element<'a>>,
+    pub display: Option<&'a str>,
+    pub path: String,
+    /// The server that an absolute reference is to.
+    base: Option<&'a str>,
+    /// Whether it lies inside its holder, where its id says nothing.
+    contained: bool,
+}
+
+/// `https://server/fhir` of `https://server/fhir/Patient/1`.
+pub(super) fn base_of(url: &str) -> Option<&str> {
+    let (rest, _id) = url.rsplit_once('/').filter(|_| url.starts_with("http"))?;
+    rest.rsplit_once('/').map(|(base, _kind)| base)
+}
+
+/// Type and id of `[base/]Type/id[/_history/version]`.
+fn type_and_id(reference: &str) -> Option<(&str, &str)> {
+    let reference = reference.split("/_history/").next()?;
+    let (rest, id) = reference.rsplit_once('/')?;
+    let kind = rest.rsplit('/').next()?;
+    super::types::known(kind).then_some((kind, id)).filter(|(_, id)| !id.is_empty())
+}
+
+/// System, value and how good it is to go by: better is greater.
+pub(super) type Identifier<'a> = (Option<&'a str>, &'a str, (bool, bool, bool));
+
+/// A resource's identifiers in use.
+pub(super) fn identifiers<'a>(of: &Element<'a>) -> Result<Vec<Identifier<'a>>, Issue> {
+    let mut all = Vec::new();
+    for e in of.few("identifier", MOST_IDENTIFIERS) {
+        let Some(value) = e.string("value")?.filter(|_| !matches!(e.string("use"), Ok(Some("old")))) else { continue };
+        let (system, kind) = (e.string("system")?, e.code("type")?);
+        let temporary = matches!(e.string("use"), Ok(Some("temp" | "secondary")));
+        all.push((system, value, (system.is_some(), kind.code == Some("MR"), !temporary)));
+    }
+    Ok(all)
+}
+
+impl<'a> Link<'a> {
+    /// The server's own id: the resource's where it is here, since an entry's address may be made up.
+    fn own_id(&self) -> Option<&'a str> {
+        let inside = || self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str();
+        inside().or(self.id)
+    }
+}
+
+impl<'a> Unit<'a> {
+    /// What a Reference, or a `CodeableReference`, leads to.
+    pub(super) fn link(&self, reference: &Element<'a>) -> Result<Link<'a>, Issue> {
+        // R5: a CodeableReference has the Reference inside.
+        let inner = reference.get("reference").filter(|r| r.value.is_object());
+        let reference = inner.as_ref().unwrap_or(reference);
+        let mut link = Link {
+            kind: reference.string("type")?.and_then(|t| t.rsplit('/').next()),
+            id: None,
+            identifier: None,
+            resource: None,
+            display: reference.string("display")?,
+            path: reference.path.clone(),
+            base: None,
+            contained: false,
+        };
+        if let Some(i) = reference.get("identifier") {
+            link.identifier = i.string("value")?.map(|value| (i.string("system").ok().flatten(), value));
+        }
+        if let Some(text) = reference.string("reference")? {
+            self.follow(text, &mut link);
+        }
+        Ok(link)
+    }
+
+    fn follow(&self, text: &'a str, link: &mut Link<'a>) {
+        if let Some(name) = text.strip_prefix('#') {
+            link.contained = true;
+            let found = self.contained.get(name);
+            link.resource = found.map(|c| Element::new(c, format!("{}.contained", self.root.path)));
+            link.kind = link.resource.as_ref().and_then(|r| r.value.get("resourceType")?.as_str()).or(link.kind);
+            return;
+        }
+        if let Some((kind, query)) = text.split_once('?') {
+            // A conditional reference, as in a transaction.
+            link.kind = kind.rsplit('/').next();
+            let number = query.split('&').find_map(|p| p.strip_prefix("identifier="));
+            link.identifier = number.map(|n| n.rsplit_once('|').map_or((None, n), |(s, v)| (Some(s), v)));
+            return;
+        }
+        let named = type_and_id(text);
+        link.kind = named.map(|n| n.0).or(link.kind);
+        link.id =
+            named.map(|n| n.1).or_else(|| text.strip_prefix("urn:uuid:").or_else(|| text.strip_prefix("urn:oid:")));
+        let url = text.split("/_history/").next().unwrap_or(text);
+        let absolute = text.starts_with("http") || text.starts_with("urn:");
+        link.base = base_of(url);
+        let found = match self.base.filter(|_| !absolute) {
+            Some(base) => self.scope.index.get(format!("{base}/{url}").as_str()),
+            None => self.scope.index.get(url),
+        };
+        // By type and id alone only where no server's address contradicts.
+        let nameless = |p: &Placed<'a>| p.full_url.is_none_or(|u| u.starts_with("urn:"));
+        let by_id = || self.scope.by_id.get(&named?).copied().flatten();
+        let found = found.copied().or_else(|| by_id().filter(|p| (!absolute && self.base.is_none()) || nameless(p)));
+        let Some(found) = found else { return };
+        link.resource = Element::resource(found.resource, "Bundle.entry.resource").ok().map(|(e, kind)| {
+            link.kind = Some(kind);
+            e
+        });
+    }
+
+    /// The system of what a reference leads to: an absolute one may be to another server.
+    fn system(&self, link: &Link<'a>) -> &'a str {
+        link.base.map_or(self.source, |base| self.scope.rules().server(Some(base), None))
+    }
+
+    /// Whether a reference has a number of an authority that the site file knows.
+    pub(super) fn is_record_number(&self, link: &Link<'a>) -> bool {
+        let site = self.scope.site();
+        link.identifier.is_some_and(|(system, _)| system.is_some_and(|s| site.authority(s).is_some()))
+    }
+
+    /// The patient's pseudonym.
+    pub(super) fn patient(&self, link: &Link<'a>) -> Result<String, Issue> {
+        self.person("p", "Patient", link)
+    }
+
+    /// The pseudonym of a member of staff.
+    pub(super) fn staff(&self, link: &Link<'a>) -> Result<Option<String>, Issue> {
+        let role = link.resource.as_ref().filter(|_| link.kind == Some("PractitionerRole"));
+        if let Some(inner) = role.and_then(|r| r.get("practitioner")) {
+            let inner = self.link(&inner)?;
+            return self.person("s", "Practitioner", &inner).map(Some);
+        }
+        match link.kind {
+            Some(kind @ ("Practitioner" | "PractitionerRole")) => self.person("s", kind, link).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The pseudonym of this very resource's subject, by its own identifiers.
+    pub(super) fn self_pseudonym(&self) -> Result<Option<String>, Issue> {
+        let best = self.best(&self.root)?;
+        Ok(best.map(|(system, value)| self.scope.pseudonym("p", system.unwrap_or(self.source), value)))
+    }
+
+    /// The pseudonym that a bare reference to this resource gets.
+    pub(super) fn bare_pseudonym(&self) -> String {
+        self.scope.pseudonym("p", self.source, &format!("{}/{}", self.kind, self.id))
+    }
+
+    fn person(&self, person: &'static str, kind: &str, link: &Link<'a>) -> Result<String, Issue> {
+        let source = self.system(link);
+        let own = match &link.resource {
+            Some(r) => self.best(r)?,
+            None => None,
+        };
+        if let Some((system, value)) = own.or(link.identifier) {
+            return Ok(self.scope.pseudonym(person, system.unwrap_or(source), value));
+        }
+        let id = link.own_id().ok_or_else(|| {
+            Issue::new(
+                "required",
+                link.path.clone(),
+                "has neither a reference to a resource nor an identifier with a value",
+            )
+        })?;
+        Ok(self.scope.pseudonym(person, source, &format!("{kind}/{id}")))
+    }
+
+    /// The identifier to go by: that of the site's authority of the highest rank; else one with a system, a record number
+    /// before others; of equals the first.
+    fn best(&self, of: &Element<'a>) -> Result<Option<(Option<&'a str>, &'a str)>, Issue> {
+        let site = self.scope.site();
+        let rank = |system: Option<&str>| system.and_then(|s| site.authority(s)).map(|(_, rank)| rank);
+        let mut best: Option<(Option<i32>, Identifier<'a>)> = None;
+        for i in identifiers(of)? {
+            let this = (rank(i.0), i);
+            if best.as_ref().is_none_or(|b| (this.0, this.1.2) > (b.0, b.1.2)) {
+                best = Some(this);
+            }
+        }
+        Ok(best.map(|(_, (system, value, _))| (system, value)))
+    }
+
+    /// What this resource is called in events' references.
+    pub(super) fn own_reference(&self) -> Result<String, Issue> {
+        Ok(self.business(&self.root)?.unwrap_or_else(|| self.id.clone()))
+    }
+
+    /// What a linked resource is called in events' references: its identifier, where the site file knows who gave it out
+    /// (other protocols then call it the same), else the server's own id.
+    pub(super) fn reference(&self, link: &Link<'a>) -> Result<Option<String>, Issue> {
+        if let Some(r) = &link.resource
+            && let Some(name) = self.business(r)?
+        {
+            return Ok(Some(name));
+        }
+        let known = link.identifier.filter(|_| self.is_record_number(link));
+        let name = known.map(|(_, v)| v).or_else(|| link.own_id()).or(link.identifier.map(|(_, v)| v));
+        Ok(name.map(str::to_owned))
+    }
+
+    fn business(&self, of: &Element<'a>) -> Result<Option<String>, Issue> {
+        let best = self.best(of)?;
+        let known = best.filter(|(system, _)| system.is_some_and(|s| self.scope.site().authority(s).is_some()));
+        Ok(known.map(|(_, value)| value.to_owned()))
+    }
+
+    /// `Type/id` of a linked resource, under which its events are told apart.
+    pub(super) fn linked_name(&self, link: &Link<'a>, kind: &str) -> Option<String> {
+        let id = link.own_id().or(link.identifier.map(|(_, v)| v))?;
+        Some(format!("{kind}/{id}"))
+    }
+}

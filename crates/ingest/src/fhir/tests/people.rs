@@ -1,0 +1,133 @@
+//! Whoever is told of is the same person, however the message names him.
+
+use super::*;
+
+fn with_actor(actor: &Value) -> Value {
+    let mut a = appointment(1, "booked");
+    a["participant"] = json!([{"actor": actor}]);
+    a
+}
+
+fn record(id: &str) -> Value {
+    json!({
+        "resourceType": "Patient", "id": id,
+        "identifier": [
+            {"system": "urn:oid:1.2.9", "value": "n-9"},
+            {"system": "http://hospital.example/mrn", "value": "0000", "use": "old"},
+            {"system": "http://hospital.example/mrn", "value": "0012"},
+            {"system": "http://unlisted.example", "value": "u-1"}
+        ]
+    })
+}
+
+async fn pseudonym_of(s: &Server, body: &Value) -> String {
+    let r = s.post(body).await;
+    assert!(r.status < 300, "{}", r.json);
+    let all = s.events();
+    let booked: Vec<_> = all.iter().filter(|e| e["type"] == "AppointmentBooked").collect();
+    assert_eq!(booked.len(), 1, "{all:?}");
+    booked[0]["header"]["patient_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_patient_by_every_kind_of_reference() {
+    let expected = known().patient("HOSP", "0012");
+    let entry = |url: &str, r: Value| json!({"fullUrl": url, "resource": r});
+    let with = |url: &str, reference: &str, holder: &str| {
+        json!({"resourceType": "Bundle", "type": "collection", "entry": [
+            entry(holder, with_actor(&json!({"reference": reference}))), entry(url, record("p1"))
+        ]})
+    };
+    let mut contained = with_actor(&json!({"reference": "#p1"}));
+    contained["contained"] = json!([record("p1")]);
+    let base = "https://ehr.example/fhir";
+    let bodies = [
+        with_actor(&patient()),
+        with_actor(&json!({"reference": "Patient?identifier=http://hospital.example/mrn|0012"})),
+        contained,
+        with("urn:uuid:7f", "urn:uuid:7f", "urn:uuid:80"),
+        with(&format!("{base}/Patient/p1"), "Patient/p1", &format!("{base}/Appointment/a1")),
+        with(
+            &format!("{base}/Patient/p1"),
+            &format!("{base}/Patient/p1/_history/3"),
+            &format!("{base}/Appointment/a1"),
+        ),
+        with("urn:uuid:7f", "Patient/p1", "urn:uuid:80"),
+    ];
+    for body in &bodies {
+        assert_eq!(pseudonym_of(&server(), body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_patient_of_another_server_is_another_one() {
+    let a = json!({"fullUrl": "https://a.example/Appointment/a1", "resource": with_actor(&json!({"reference": "Patient/p1"}))});
+    let b = json!({"fullUrl": "https://b.example/Patient/p1", "resource": record("p1")});
+    let body = json!({"resourceType": "Bundle", "type": "collection", "entry": [a, b]});
+    let found = pseudonym_of(&server(), &body).await;
+    assert_eq!(found, known().patient("https://a.example", "Patient/p1"));
+    let elsewhere = with_actor(&json!({"reference": "https://b.example/Patient/p1"}));
+    assert_eq!(pseudonym_of(&server(), &elsewhere).await, known().patient("https://b.example", "Patient/p1"));
+}
+
+#[tokio::test]
+async fn a_server_that_tells_who_its_ids_are_is_understood_before_and_after() {
+    let s = server();
+    let bare = with_actor(&json!({"reference": "Patient/p1"}));
+    assert_eq!(pseudonym_of(&s, &bare).await, known().patient("fhir", "Patient/p1"));
+    assert_eq!(s.put("/fhir/Patient/p1", &record("p1")).await.status, 201);
+    assert_eq!(s.put("/fhir/Patient/p1", &record("p1")).await.status, 200);
+    let all = s.events();
+    let link = all.iter().find(|e| e["type"] == "PatientIdentifiersChanged").unwrap();
+    assert_eq!(link["header"]["patient_id"], known().patient("main", "0012"));
+    assert_eq!(link["retired"], known().patient("fhir", "Patient/p1"));
+}
+
+#[tokio::test]
+async fn merged_records_are_told_once_by_both() {
+    let s = server();
+    let link = |kind: &str, number: &str| {
+        let other = json!({"identifier": {"system": "http://hospital.example/mrn", "value": number}});
+        json!([{"type": kind, "other": other}])
+    };
+    let number = |n: &str| json!([{"system": "http://hospital.example/mrn", "value": n}]);
+    let meta = json!({"lastUpdated": "2026-03-02T09:00:00Z"});
+    let old =
+        json!({"resourceType": "Patient", "meta": meta, "identifier": number("1"), "link": link("replaced-by", "2")});
+    let new =
+        json!({"resourceType": "Patient", "meta": meta, "identifier": number("2"), "link": link("replaces", "1")});
+    assert_eq!((s.post(&old).await.status, s.post(&new).await.status), (201, 200));
+    let all = s.events();
+    assert_eq!((all.len(), &all[0]["type"]), (1, &json!("PatientsMerged")));
+    assert_eq!(all[0]["surviving"], s.known.patient("main", "2"));
+    assert_eq!(all[0]["retired"], s.known.patient("main", "1"));
+    assert_eq!(all[0]["header"]["patient_id"], all[0]["surviving"]);
+}
+
+#[tokio::test]
+async fn nobody_is_guessed() {
+    let s = server();
+    let cases = [
+        (json!({"display": "Kim"}), "Appointment.participant[0].actor"),
+        (json!({"reference": 5}), "Appointment.participant[0].actor.reference"),
+        (json!({"type": "Patient", "display": "Kim"}), "Appointment.participant[0].actor"),
+        (json!({"type": "Patient", "reference": "#nobody"}), "Appointment.participant[0].actor"),
+    ];
+    for (actor, expression) in cases {
+        let r = s.post(&with_actor(&actor)).await;
+        assert_eq!(r.status, 422, "{actor}");
+        let found = r.issue().1.to_owned();
+        assert!(found == expression || found == "Appointment.participant.actor", "{actor}: {found}");
+        assert!(!r.json.to_string().contains("Kim"));
+    }
+    assert_eq!(s.log.len(), 0);
+}
+
+#[tokio::test]
+async fn a_member_of_staff_is_no_patient_and_has_a_pseudonym_too() {
+    let s = server();
+    s.post(&appointment(1, "booked")).await;
+    assert_eq!(s.events()[0]["practitioner"], known().staff("fhir", "Practitioner/d1"));
+    let text = s.events()[0].to_string();
+    assert!(!text.contains("0012") && !text.contains("\"d1\""));
+}
