@@ -1,12 +1,16 @@
 //! Amounts of money: decimals, as other protocols write them, to minor units.
 
-/// Currencies (ISO 4217) without minor units.
-const NONE: &[&str] = &[
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
-    "XPF",
-];
-/// Currencies with thousandths.
-const THREE: &[&str] = &["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
+/// How many decimals a currency has (ISO 4217).
+#[must_use]
+pub fn decimals(currency: &str) -> usize {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    }
+}
 
 /// A decimal such as `-120.5` in minor units of a currency, rounded half away from zero; `None` where it is no decimal or
 /// too large.
@@ -18,11 +22,7 @@ const THREE: &[&str] = &["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 /// ```
 #[must_use]
 pub fn minor(decimal: &str, currency: &str) -> Option<i64> {
-    let digits = match currency {
-        c if NONE.contains(&c) => 0,
-        c if THREE.contains(&c) => 3,
-        _ => 2,
-    };
+    let digits = i32::try_from(decimals(currency)).ok()?;
     let (mantissa, exponent) = match decimal.trim().split_once(['e', 'E']) {
         Some((m, e)) => (m, e.parse::<i32>().ok().filter(|e| e.abs() <= 64)?),
         None => (decimal.trim(), 0),

@@ -1,4 +1,5 @@
 mod mapping;
+mod mutations;
 mod people;
 
 use super::*;

@@ -107,17 +107,6 @@ fn amount(c: &mut Context<'_>, ft1: &Segment<'_>) -> Option<(i64, String)> {
     }
 }
 
-/// How many decimals a currency has (ISO 4217).
-fn decimals(currency: &str) -> usize {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
-}
-
 /// A decimal number in minor units; nothing where it is none, or has more decimals than the currency.
 fn minor_units(number: &str, currency: &str) -> Option<i64> {
     let (negative, number) = match number.as_bytes().first()? {
@@ -127,7 +116,7 @@ fn minor_units(number: &str, currency: &str) -> Option<i64> {
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = fraction.trim_end_matches('0');
-    let decimals = decimals(currency);
+    let decimals = crate::money::decimals(currency);
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || whole.is_empty() && fraction.is_empty() || fraction.len() > decimals {
         return None;
