@@ -7,6 +7,8 @@ listen=${JOURNEYLOG_LISTEN:-127.0.0.1:8080}
 patients=${SAMPLE_PATIENTS:-300}
 mkdir -p "$run_dir"
 
+hl7=${JOURNEYLOG_HL7__LISTEN:-127.0.0.1:2575}
+
 say() { printf '%s\n' "$*" >&2; }
 
 build() {
@@ -14,6 +16,26 @@ build() {
   say "Building (the first time takes some minutes) …"
   cargo build --release --locked --quiet -p journeylog
   journeylog=${CARGO_TARGET_DIR:-$root/target}/release/journeylog
+}
+
+# The sample hospital's rules, the key of its pseudonyms, and a token for those who may look one up.
+site() {
+  if ! [ -s "$run_dir/staff-tokens" ]; then
+    (
+      umask 077
+      head -c 32 /dev/urandom >"$run_dir/pseudonym.key"
+      head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$run_dir/staff-token"
+      printf 'desk %s\n' "$(sha256sum <"$run_dir/staff-token" | cut -d ' ' -f 1)" >"$run_dir/staff-tokens"
+    )
+  fi
+  export JOURNEYLOG_SITE__FILE=${JOURNEYLOG_SITE__FILE:-$root/deploy/site.example.toml}
+  export JOURNEYLOG_SITE__PSEUDONYM_KEY_FILE=${JOURNEYLOG_SITE__PSEUDONYM_KEY_FILE:-$run_dir/pseudonym.key}
+  export JOURNEYLOG_SITE__STAFF_TOKENS_FILE=${JOURNEYLOG_SITE__STAFF_TOKENS_FILE:-$run_dir/staff-tokens}
+  if (exec 3<>"/dev/tcp/${hl7%:*}/${hl7##*:}") 2>/dev/null; then
+    say "$hl7 is taken: no HL7 (JOURNEYLOG_HL7__LISTEN says where else)"
+    hl7=
+  fi
+  export JOURNEYLOG_HL7__LISTEN=$hl7
 }
 
 # Publishes the sample once per log: $1 is the folder that remembers it.
@@ -64,6 +86,18 @@ Publish an event of your own:
     "event_id":"$(cat /proc/sys/kernel/random/uuid)","occurred_at":"$(date -u +%Y-%m-%dT%H:%M:%SZ)",
     "recorded_at":"$(date -u +%Y-%m-%dT%H:%M:%SZ)","zone":"Asia/Seoul","source":{"system":"curl"},
     "patient_id":"p-demo-0001","site":"seoul"},"appointment_id":"A-1"}'
+
+The same by FHIR, with the patient's record number, and the pseudonym that it became:
+
+  curl -s $base/fhir -H 'content-type: application/fhir+json' -d '{"resourceType":"Appointment","id":"A-2","status":"booked",
+    "created":"$(date -u +%Y-%m-%dT%H:%M:%SZ)","start":"$(date -u -d '+3 days' +%Y-%m-%dT01:00:00Z)","minutesDuration":20,"participant":[
+    {"actor":{"type":"Patient","identifier":{"system":"http://hospital.example/mrn","value":"00120034"}}}]}'
+  curl -s $base/v1/pseudonyms -H "authorization: Bearer \$(cat $run_dir/staff-token)" \\
+    -H 'content-type: application/json' -d '{"authority":"http://hospital.example/mrn","number":"00120034"}'
+
+HL7 v2 over MLLP: ${hl7:-not taken} (docs/publishing/hl7.md has a sender in a few lines of bash). Who sent what, and how good it was:
+
+  curl -s $base/v1/sources
 
 Ctrl-C stops it. Data: $run_dir
 TXT

@@ -25,6 +25,7 @@ eval "$(tests/servers/kafka.sh start "$dir/kafka")"
 eval "$(tests/servers/postgres.sh start "$postgres_dir")"
 log="kafka://$JOURNEYLOG_TEST_KAFKA/journey.events?partitions=6&replication=1"
 store=$JOURNEYLOG_TEST_POSTGRES
+site
 
 host=${listen%:*} port=${listen##*:}
 serve() { # port offset, name, command …
@@ -40,13 +41,15 @@ serve 3 timeline project timeline
 serve 4 mot project mot
 serve 5 follow-ups project follow-ups
 serve 2 query query
+[ -z "$hl7" ] || serve 6 hl7 ingest hl7
+serve 7 inbox ingest inbox
 
 sed -e "s/@LISTEN@/$listen/; s/@INGEST@/$host:$((port + 1))/; s/@QUERY@/$host:$((port + 2))/; s#@DIR@#$dir/nginx#g" \
   deploy/nginx.conf >"$dir/nginx/nginx.conf"
 PATH=$PATH:/usr/sbin nginx -e "$dir/nginx/error.log" -p "$dir/nginx" -c "$dir/nginx/nginx.conf" -g 'daemon off;' &
 pids+=($!)
 where_to_look
-say "Logs and data: $dir, $postgres_dir (gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)))"
+say "Logs and data: $dir, $postgres_dir (gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)),\nHL7's metrics :$((port + 6)); Kafka $JOURNEYLOG_TEST_KAFKA, inbox :$((port + 7)), docs/publishing/kafka.md)"
 wait -n "${pids[@]}"
 say "A process ended; see $dir/*.log"
 exit 1
