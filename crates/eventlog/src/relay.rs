@@ -76,7 +76,8 @@ pub struct Taken {
 
 /// A reader of the inbox that writes elsewhere. Its calls block.
 pub trait Relay: Send {
-    /// Waits up to `wait` for records, and takes at most [`BATCH_RECORDS`], [`BATCH_BYTES`] and [`BATCH_TIME`] of them.
+    /// Waits up to `wait` for records, and takes at most [`BATCH_RECORDS`], [`BATCH_BYTES`] and [`BATCH_TIME`] of them. What was
+    /// taken before and not committed is taken again.
     ///
     /// # Errors
     /// `Unavailable`: later again. `Configuration`: never.

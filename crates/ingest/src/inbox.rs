@@ -96,6 +96,7 @@ impl Inbox {
     fn turn(&mut self, handle: &Handle) -> Result<bool, LogError> {
         let taken = self.relay.take(WAIT)?;
         if taken.assigned {
+            // Where this fails, what was taken is taken again.
             handle.block_on(self.remember())?;
         }
         if taken.records.is_empty() {

@@ -181,6 +181,10 @@ impl KafkaRelay {
 
 impl Relay for KafkaRelay {
     fn take(&mut self, wait: Duration) -> Result<Taken, LogError> {
+        if !self.read.is_empty() {
+            // nobody has committed what was taken: it must not be passed over
+            self.clients = None;
+        }
         self.clients()?;
         let Some(clients) = &mut self.clients else { return Ok(Taken::default()) };
         let mut taken = Taken::default();
