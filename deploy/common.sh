@@ -3,6 +3,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 run_dir=${JOURNEYLOG_RUN_DIR:-$root/.run}
+export -n JOURNEYLOG_RUN_DIR 2>/dev/null || true # it is no configuration
 listen=${JOURNEYLOG_LISTEN:-127.0.0.1:8080}
 patients=${SAMPLE_PATIENTS:-300}
 mkdir -p "$run_dir"
