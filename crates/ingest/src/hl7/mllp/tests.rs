@@ -117,7 +117,8 @@ async fn blocks_sent_together_are_answered_in_order() {
         let text = answer(&mut io).await.unwrap();
         assert!(text.contains(&format!("\rMSA|AA|m{n}\r")), "{text}");
     }
-    assert_eq!(bed.log.len(), 10);
+    let logged: Vec<_> = bed.events().iter().map(|e| e.header().source.message_id.clone().unwrap()).collect();
+    assert_eq!(logged, (0..10).map(|n| format!("m{n}")).collect::<Vec<_>>(), "one patient's messages keep their order");
 }
 
 #[tokio::test]
