@@ -1,7 +1,7 @@
 //! FHIR R4 and R5 over HTTP: Bundles, single resources and subscription notifications. `docs/publishing/fhir.md` is the
 //! sender's manual.
 //!
-//! No resource is kept: each is mapped to events ([`map`]) whose ids are derived from the resource and the state that it
+//! No resource is kept: each is mapped to events (`map`) whose ids are derived from the resource and the state that it
 //! tells, so that whatever is sent again is recognised by the publisher and the views.
 
 mod answer;
