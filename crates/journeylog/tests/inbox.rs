@@ -103,8 +103,12 @@ async fn arrived(log: &dyn Log, count: usize) -> BTreeMap<String, usize> {
     }
 }
 
+/// One test restarts the broker: the others wait.
+static BROKER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn good_records_reach_the_views_and_bad_ones_the_topic_of_refused() {
+    let _broker = BROKER.lock().await;
     let Some(b) = Backends::services("inbox").await else { return };
     let sender = Sender::new(&b).await;
     let (one, two) = (checked_in("p-inbox-1"), checked_in("p-inbox-2"));
@@ -167,6 +171,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_through_kills_zombies_and_restarts() {
+    let _broker = BROKER.lock().await;
     let (rounds, seed) = (number("ROUNDS", 1), number("SEED", 1));
     for round in 0..rounds {
         let Some(b) = Backends::services("inboxes").await else { return };
