@@ -15,6 +15,10 @@ pub const MINUTE: i64 = 60_000_000;
 pub const HOUR: i64 = 60 * MINUTE;
 /// Microseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
+/// Microseconds in a week.
+pub const WEEK: i64 = 7 * DAY;
+/// From the Monday that weeks are counted from to 1970-01-01, a Thursday, microseconds.
+pub const MONDAY_TO_EPOCH: i64 = 3 * DAY;
 
 impl Micros {
     /// The earliest and latest times that RFC 3339 can write (years 0 to 9999).
@@ -38,6 +42,18 @@ impl Micros {
     #[must_use]
     pub const fn plus(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
+    }
+
+    /// Its week, UTC: how many have passed since Monday, 1969-12-29.
+    #[must_use]
+    pub const fn week(self) -> i64 {
+        self.0.saturating_add(MONDAY_TO_EPOCH).div_euclid(WEEK)
+    }
+
+    /// When a week begins; see [`Self::week`].
+    #[must_use]
+    pub const fn of_week(week: i64) -> Self {
+        Self(week.saturating_mul(WEEK).saturating_sub(MONDAY_TO_EPOCH))
     }
 }
 
@@ -204,6 +220,15 @@ impl<'de> Deserialize<'de> for Date {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weeks_begin_on_mondays() {
+        let monday = Micros::parse("2026-11-16T00:00:00Z").unwrap();
+        let week = monday.week();
+        assert_eq!(Micros::of_week(week), monday);
+        assert_eq!((monday.plus(-1).week(), monday.plus(WEEK - 1).week()), (week - 1, week));
+        assert_eq!(Micros::of_week(0).to_string(), "1969-12-29T00:00:00Z");
+    }
 
     #[test]
     fn json_is_what_display_writes() {

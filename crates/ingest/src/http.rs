@@ -113,11 +113,9 @@ impl Gateway {
     async fn one(&self, event: Result<Prepared, Problem>) -> Result<Accepted, Problem> {
         let event = event?;
         let _room = self.room(1)?;
-        let answer = self.publisher.publish(std::slice::from_ref(&event)).await.pop();
-        if let Some(answer) = &answer {
-            intake::answered(&event, Protocol::Http, answer);
-        }
-        match answer {
+        let mut answers = self.publisher.publish(std::slice::from_ref(&event)).await;
+        intake::answered(Protocol::Http, std::slice::from_ref(&event), &answers);
+        match answers.pop() {
             Some(Ok(accepted)) => Ok(accepted),
             Some(Err(refusal)) => Err(Problem::of_refusal(&refusal, self.limits.retry_after)),
             None => Err(Problem::unavailable(self.limits.retry_after)),
@@ -139,7 +137,7 @@ impl Gateway {
             }
         }
         let published = self.publisher.publish(&good).await;
-        good.iter().zip(&published).for_each(|(event, answer)| intake::answered(event, Protocol::Http, answer));
+        intake::answered(Protocol::Http, &good, &published);
         let mut published = published.into_iter();
         let retry = self.limits.retry_after;
         let answers = answers.into_iter().map(|problem| match problem {

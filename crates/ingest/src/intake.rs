@@ -17,7 +17,6 @@ const MOST_SOURCE_BYTES: usize = 64;
 const OTHER: &str = "other";
 /// The source of what could not be read.
 pub const UNKNOWN: &str = "unknown";
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// How an input came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,16 +123,20 @@ pub fn count_many(source: &str, protocol: Protocol, outcome: Outcome, count: u64
     tally.add(source, protocol, outcome, count, crate::now());
 }
 
-/// Counts the publisher's answer for an event; not one after which the sender sends it again.
-pub fn answered(event: &Prepared, protocol: Protocol, answer: &Result<Accepted, Refusal>) {
-    let outcome = match answer {
-        Ok(a) if a.duplicate => Outcome::Duplicate,
-        Ok(_) => Outcome::Accepted,
-        Err(Refusal::Conflict) => Outcome::Refused("conflict"),
-        Err(Refusal::Refused(_)) => Outcome::Refused("too_large"),
-        Err(Refusal::Busy | Refusal::Unavailable) => return,
-    };
-    count(&event.event().header().source.system, protocol, outcome);
+/// Counts the publisher's answers for events; not those after which the sender sends again.
+pub fn answered(protocol: Protocol, events: &[Prepared], answers: &[Result<Accepted, Refusal>]) {
+    let now = crate::now();
+    let mut tally = TALLY.lock().unwrap_or_else(PoisonError::into_inner);
+    for (event, answer) in events.iter().zip(answers) {
+        let outcome = match answer {
+            Ok(a) if a.duplicate => Outcome::Duplicate,
+            Ok(_) => Outcome::Accepted,
+            Err(Refusal::Conflict) => Outcome::Refused("conflict"),
+            Err(Refusal::Refused(_)) => Outcome::Refused("too_large"),
+            Err(Refusal::Busy | Refusal::Unavailable) => continue,
+        };
+        tally.add(&event.event().header().source.system, protocol, outcome, 1, now);
+    }
 }
 
 /// Takes what was counted since the last call, and begins anew; the metric goes on.
@@ -144,7 +147,7 @@ pub fn drain() -> Vec<Count> {
 
 impl Tally {
     fn add(&mut self, source: &str, protocol: Protocol, outcome: Outcome, count: u64, now: Micros) {
-        let week = week(now);
+        let week = now.week();
         let name = if is_safe(source) { source } else { &safe(source) };
         let full = self.sources.len() >= MOST_SOURCES && !self.sources.contains_key(name);
         let name = if full { OTHER } else { name };
@@ -209,11 +212,6 @@ pub(crate) fn safe(source: &str) -> String {
         out.push(c);
     }
     if out.is_empty() { UNKNOWN.to_owned() } else { out }
-}
-
-/// 1970-01-01 was a Thursday.
-const fn week(now: Micros) -> i64 {
-    (now.0.div_euclid(DAY_MICROS) + 3).div_euclid(7)
 }
 
 #[cfg(test)]

@@ -218,13 +218,13 @@ async fn submit(
     let mut pause = FIRST_PAUSE;
     while !events.is_empty() {
         let results = publisher.publish(&events).await;
+        if let Some(protocol) = counted {
+            intake::answered(protocol, &events, &results);
+        }
         let last_try = tokio::time::Instant::now() + pause > deadline;
         let mut again = Vec::new();
         let mut again_open = Vec::new();
         for ((i, event), result) in open.into_iter().zip(events).zip(results) {
-            if let Some(protocol) = counted {
-                intake::answered(&event, protocol, &result);
-            }
             match result {
                 Err(refusal) if refusal.is_transient() && !last_try => {
                     again.push(event);

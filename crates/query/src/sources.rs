@@ -5,12 +5,13 @@ use crate::problem::{Json, Query};
 use crate::reading::Reading;
 use crate::{App, Problem};
 use axum::{Router, extract::State, routing::get};
+use domain::Micros;
 use domain::views::View;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::IntakeCount;
-use store::views::sources::{SourceWeek, week_begins, week_of, weeks};
+use store::views::sources::{SourceWeek, weeks};
 use utoipa::{IntoParams, ToSchema};
 
 /// Weeks that are shown where nothing else is asked for.
@@ -127,8 +128,8 @@ pub struct Lateness {
 #[utoipa::path(get, path = "/v1/sources", tag = "sources", params(Asked),
     responses((status = 200, body = Sources), (status = 400, body = Problem), (status = 504, body = Problem)))]
 pub async fn sources(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Result<Json<Sources>, Problem> {
-    let to = week_of(time("to", asked.to.as_deref())?.unwrap_or_else(app.now));
-    let from = time("from", asked.from.as_deref())?.map_or(to - WEEKS + 1, week_of);
+    let to = time("to", asked.to.as_deref())?.unwrap_or_else(app.now).week();
+    let from = time("from", asked.from.as_deref())?.map_or(to - WEEKS + 1, Micros::week);
     if from > to || to - from >= MOST_WEEKS {
         return Err(Problem::bad_field("from", format!("must not be after `to`, nor {MOST_WEEKS} weeks before")));
     }
@@ -159,7 +160,7 @@ fn together(kept: Vec<SourceWeek>, counted: Vec<IntakeCount>) -> Vec<Source> {
         week.lateness = Lateness { minute, hour, day, later, longest_s: k.latest / 1_000_000 };
         week.longest_gap_s = k.gap / 1_000_000;
     }
-    let begun = |(n, week): (i64, Week)| Week { begins: week_begins(n).utc().date_naive().to_string(), ..week };
+    let begun = |(n, week): (i64, Week)| Week { begins: Micros::of_week(n).utc().date_naive().to_string(), ..week };
     let source = |(source, weeks): (String, BTreeMap<i64, Week>)| Source {
         source,
         weeks: weeks.into_iter().map(begun).collect(),

@@ -8,7 +8,6 @@ use common::{event, fixtures, id};
 use domain::Event;
 use serde_json::{Value, json};
 use store::IntakeCount;
-use store::views::sources::week_of;
 
 /// An event of a source, that happened and was recorded then.
 fn of(n: u128, source: &str, trigger: Option<&str>, occurred: &str, recorded: &str) -> Event {
@@ -24,7 +23,7 @@ fn retraction(n: u128, of: u128) -> Event {
 }
 
 fn counted(source: &str, day: &str, result: &str, reason: &str, messages: i64) -> IntakeCount {
-    let week = week_of(domain::Micros::parse(&format!("{day}T00:00:00Z")).unwrap());
+    let week = domain::Micros::parse(&format!("{day}T00:00:00Z")).unwrap().week();
     let [source, result, reason] = [source, result, reason].map(str::to_owned);
     IntakeCount { source, protocol: "hl7".into(), week, result, reason, messages }
 }

@@ -114,7 +114,7 @@ pub struct Selection {
     pub key: Option<String>,
     /// Of one view only.
     #[arg(long)]
-    pub view: Option<crate::ViewName>,
+    pub view: Option<crate::cli::ViewName>,
     /// Keys that have a letter with this code only.
     #[arg(long)]
     pub code: Option<String>,

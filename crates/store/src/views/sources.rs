@@ -1,17 +1,11 @@
 //! What the timeline's entries say of the systems that they came from, by week of recording.
 
 use crate::{Engine, StoreError};
+use domain::Micros;
+use domain::time::{DAY, HOUR, MINUTE, MONDAY_TO_EPOCH, WEEK};
 
-/// Microseconds of a minute, an hour, a day and a week.
-const MINUTE: i64 = 60_000_000;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
-const WEEK: i64 = 7 * DAY;
 /// Longer than anything takes.
 const EVER: i64 = 1 << 62;
-/// 1970-01-01 was a Thursday: three days after the Monday that weeks are counted from.
-const THURSDAY: i64 = 3 * DAY;
-
 /// Most rows of one answer.
 pub const MAX_ROWS: usize = 10_000;
 
@@ -38,28 +32,16 @@ pub struct SourceWeek {
     pub gap: i64,
 }
 
-/// The week of a time.
-#[must_use]
-pub const fn week_of(t: domain::Micros) -> i64 {
-    (t.0 + THURSDAY).div_euclid(WEEK)
-}
-
-/// When a week begins.
-#[must_use]
-pub const fn week_begins(week: i64) -> domain::Micros {
-    domain::Micros(week * WEEK - THURSDAY)
-}
-
 /// What was recorded in some weeks, both included, by source and week.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn weeks(engine: &Engine, from_week: i64, to_week: i64) -> Result<Vec<SourceWeek>, StoreError> {
-    let (from, to) = (week_begins(from_week).0, week_begins(to_week + 1).0);
+    let (from, to) = (Micros::of_week(from_week).0, Micros::of_week(to_week + 1).0);
     let sum = |what: &str| format!("CAST(sum(CASE WHEN {what} THEN 1 ELSE 0 END) AS bigint)");
     let within = |after: i64, to: i64| sum(&format!("late > {after} AND late <= {to}"));
     let sql = format!(
-        "SELECT source_system, (recorded_at + {THURSDAY}) / {WEEK}, count(*), {}, {}, {}, {}, {}, {}, {}, max(late), \
+        "SELECT source_system, (recorded_at + {MONDAY_TO_EPOCH}) / {WEEK}, count(*), {}, {}, {}, {}, {}, {}, {}, max(late), \
          COALESCE(max(recorded_at - previous), 0) FROM (\
          SELECT e.source_system, e.recorded_at, e.recorded_at - e.occurred_at AS late, a.target_event_id AS amended, \
          CASE WHEN e.event LIKE '%\"trigger\":\"manual_entry\"%' THEN 1 ELSE 0 END AS said, \
@@ -89,19 +71,4 @@ pub async fn weeks(engine: &Engine, from_week: i64, to_week: i64) -> Result<Vec<
         gap: r.int(11),
     };
     Ok(rows.iter().map(week).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::Micros;
-
-    #[test]
-    fn weeks_begin_on_mondays() {
-        let monday = Micros::parse("2026-11-16T00:00:00Z").unwrap();
-        let week = week_of(monday);
-        assert_eq!(week_begins(week), monday);
-        assert_eq!((week_of(Micros(monday.0 - 1)), week_of(Micros(monday.0 + WEEK - 1))), (week - 1, week));
-        assert_eq!(week_begins(0).to_string(), "1969-12-29T00:00:00Z");
-    }
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The view.
-    pub view: crate::ViewName,
+    pub view: crate::cli::ViewName,
     /// Score by this standard (TOML) instead of the configured ones; may be given several times. The view mot only.
     #[arg(long, value_name = "FILE")]
     pub(super) standard: Vec<PathBuf>,
