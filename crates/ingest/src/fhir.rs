@@ -228,6 +228,11 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
 }
 
 impl Fhir {
+    /// Learns from an event that is in the log, so that a restart forgets little; see [`Publisher::warm_with`].
+    pub fn learn(&self, event: &domain::Event) {
+        map::appointment::learn(event, &mut self.recent.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn remember<'c>(&self, changes: impl Iterator<Item = (&'c u64, &'c recent::Known)>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, known) in changes {

@@ -85,12 +85,9 @@ impl Receiver {
         Self { quarantine: Some(log), ..self }
     }
 
-    /// Learns from the end of the log, so that a restart forgets little; see [`Publisher::warm`].
-    ///
-    /// # Errors
-    /// Those of the log.
-    pub async fn warm(&self, max: usize) -> Result<usize, LogError> {
-        self.publisher.warm_with(max, |event| self.memory.learn(event)).await
+    /// Learns from an event that is in the log, so that a restart forgets little; see [`Publisher::warm_with`].
+    pub fn learn(&self, event: &Event) {
+        self.memory.learn(event);
     }
 
     /// Takes blocks as they came in and answers them, in order: what is to be sent back, a block each. All of their events

@@ -105,7 +105,13 @@ impl Site {
     /// The hospital's name of a department, by a sender's code; a code that isn't listed is the name.
     #[must_use]
     pub fn department<'a>(&'a self, code: &'a str) -> &'a str {
-        self.departments.get(code).map_or(code, String::as_str)
+        self.known_department(code).unwrap_or(code)
+    }
+
+    /// The hospital's name of a department that the site file lists, by a sender's code or by that name.
+    pub(crate) fn known_department(&self, code: &str) -> Option<&str> {
+        let name = || self.departments.values().find(|name| *name == code);
+        self.departments.get(code).or_else(name).map(String::as_str)
     }
 }
 

@@ -2,17 +2,19 @@
 
 use crate::settings::Settings;
 use anyhow::Context as _;
-use ingest::Publisher;
 use ingest::hl7::{Receiver, mllp, tls};
+use ingest::{Fhir, Publisher};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Listens; what it answers with is the server, to be run until `cancel`.
+/// Listens; what it answers with is the server, to be run until `cancel`. `fhir` learns from the end of the log at the
+/// same time.
 pub async fn start(
     settings: &Settings,
     publisher: Arc<Publisher>,
+    fhir: &Fhir,
     cancel: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let s = &settings.hl7;
@@ -24,13 +26,17 @@ pub async fn start(
         (certificates, key) => Some(tls::acceptor(Path::new(certificates), Path::new(key)).context("hl7: TLS")?),
     };
     let event = settings.ingest.ndjson(ingest::NdjsonLimits::default()).event;
-    let mut receiver = Receiver::new(publisher, pseudonyms, event, settings.ingest.recent_events);
+    let mut receiver = Receiver::new(publisher.clone(), pseudonyms, event, settings.ingest.recent_events);
     if !s.quarantine.is_empty() {
         let log = eventlog::open(&s.quarantine, &settings.log.options()?).await.context("hl7.quarantine")?;
         receiver = receiver.with_quarantine(log);
     }
     let receiver = Arc::new(receiver);
-    let known = receiver.warm(settings.ingest.recent_events).await.context("log")?;
+    let both = |event: &domain::Event| {
+        receiver.learn(event);
+        fhir.learn(event);
+    };
+    let known = publisher.warm_with(settings.ingest.recent_events, both).await.context("log")?;
     let listener =
         tokio::net::TcpListener::bind(&s.listen).await.with_context(|| format!("hl7.listen {}", s.listen))?;
     tracing::info!(listen = %s.listen, tls = acceptor.is_some(), events = known, "taking HL7 over MLLP");

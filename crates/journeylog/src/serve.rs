@@ -55,15 +55,16 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     // A site file that is wrong is found now, not with the first message.
     let pseudonyms = if roles.ingest { settings.site.pseudonyms()? } else { None };
     let publisher = Arc::new(Publisher::new(log.clone(), window).with_pseudonyms(pseudonyms));
+    let fhir = Arc::new(ingest::Fhir::new(publisher.clone(), ingest::fhir::Limits::of(&limits(settings))));
     if roles.hl7 {
-        let run = crate::hl7::start(settings, publisher.clone(), cancel.clone()).await?;
+        let run = crate::hl7::start(settings, publisher.clone(), &fhir, cancel.clone()).await?;
         tasks.spawn(async move {
             run.await;
             ("hl7", Ok(()))
         });
     }
     if roles.ingest || roles.query {
-        let api = api(settings, roles, &log, publisher, store.as_ref()).await?;
+        let api = api(settings, roles, &log, publisher, fhir, store.as_ref()).await?;
         router = router.merge(api.layer(axum::Extension(samples.clone())));
     }
     if roles.ingest || roles.inbox {
@@ -137,21 +138,21 @@ async fn api(
     roles: &Roles,
     log: &Arc<dyn Log>,
     publisher: Arc<Publisher>,
+    fhir: Arc<ingest::Fhir>,
     store: Option<&Store>,
 ) -> anyhow::Result<Router> {
     let mut router = Router::new();
     if roles.ingest {
-        // HL7's receiver warms the publisher along with itself.
+        // HL7's receiver learns from the log at the same time.
         if !roles.hl7 {
-            let known = publisher.warm(settings.ingest.recent_events).await.context("log")?;
+            let learn = |event: &domain::Event| fhir.learn(event);
+            let known = publisher.warm_with(settings.ingest.recent_events, learn).await.context("log")?;
             tracing::info!(events = known, "recent events remembered");
         }
-        let limits = limits(settings);
-        router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits))));
+        router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
         let pseudonyms = publisher.pseudonyms().cloned();
         router = router.merge(ingest::pseudonyms::router(pseudonyms, settings.site.staff()?));
-        let fhir = ingest::Fhir::new(publisher.clone(), ingest::fhir::Limits::of(&limits));
-        router = router.merge(ingest::fhir::router(Arc::new(fhir)));
+        router = router.merge(ingest::fhir::router(fhir));
     }
     if let Some(store) = store.filter(|_| roles.query) {
         for view in View::ALL {

@@ -1,7 +1,7 @@
 //! Resource → events. Everything in an event comes from the resource; only the time of a change that its resource doesn't
 //! tell is that of the bundle, else of the request.
 
-mod appointment;
+pub(super) mod appointment;
 mod billing;
 mod communication;
 mod consent;
@@ -100,6 +100,12 @@ impl<'a> Unit<'a> {
         self.root.get("meta").map_or(Ok(None), |m| m.string("versionId"))
     }
 
+    /// Whether this is the first version, or doesn't say that it is another one.
+    fn is_first(&self) -> Result<bool, Issue> {
+        let (updated, number) = self.order()?;
+        Ok(number.map_or(updated.is_none() && self.version()?.is_none(), |n| n <= 1))
+    }
+
     /// How this version compares with others.
     fn order(&self) -> Result<Order, Issue> {
         let number = self.version()?.and_then(|v| v.parse().ok());
@@ -139,7 +145,8 @@ impl<'a> Unit<'a> {
 
     /// The header of an event that another resource may tell as well: `about` names the one that both go by.
     fn header_about(&self, about: &str, state: &str, when: &When, patient: &str) -> Result<Header, Issue> {
-        let name = self.name();
+        // A server's own id of a patient may well be the record number.
+        let name = if self.kind == "Patient" { format!("Patient/{}", self.bare_pseudonym()) } else { self.name() };
         let message = match self.version()? {
             Some(version) => format!("{name}/_history/{version}"),
             None => name,

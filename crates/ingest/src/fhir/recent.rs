@@ -25,8 +25,8 @@ pub(super) struct Known {
     /// Whether it had another state, or another start, before the present one.
     moved: bool,
     followed: bool,
-    /// Hash of the other details.
-    details: u64,
+    /// Hash of the other details, where they are known.
+    details: Option<u64>,
     changed: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Visit {
 
 impl Known {
     /// Takes a version in. `start`: where the state has one.
-    pub(super) fn visit(&mut self, order: Order, state: u64, start: Option<i64>, details: u64) -> Visit {
+    pub(super) fn visit(&mut self, order: Order, state: u64, start: Option<i64>, details: Option<u64>) -> Visit {
         let at = self.states.iter().position(|(s, _)| *s == state);
         let later = |a: Order, b: Order| match (a.0, b.0) {
             (Some(x), Some(y)) if x != y => x > y,
@@ -63,8 +63,8 @@ impl Known {
             // Other details alone, without a newer version, may be those of an old one.
             Some(i) if i == self.now => {
                 if newer {
-                    self.changed = self.details != details;
-                    self.details = details;
+                    self.changed = self.details.is_some() && details.is_some() && self.details != details;
+                    self.details = details.or(self.details);
                 }
             }
             _ => {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn visit(k: &mut Known, t: i64, state: u64, start: i64, details: u64) -> (u16, bool, bool, bool) {
-        let v = k.visit((Some(t), None), state, Some(start), details);
+        let v = k.visit((Some(t), None), state, Some(start), Some(details));
         (v.round, v.moved, v.followed, v.changed)
     }
 
@@ -149,18 +149,18 @@ mod tests {
     #[test]
     fn without_versions_a_known_state_is_a_resend() {
         let mut k = Known::default();
-        let unversioned = |k: &mut Known, state, start| k.visit((None, None), state, Some(start), 0);
+        let unversioned = |k: &mut Known, state, start| k.visit((None, None), state, Some(start), Some(0));
         unversioned(&mut k, 10, 100);
         assert!(unversioned(&mut k, 11, 200).moved);
         let again = unversioned(&mut k, 10, 100);
         assert_eq!((again.round, again.moved), (0, false));
-        assert!(!k.visit((None, None), 11, Some(200), 9).changed, "nothing says that it is newer");
+        assert!(!k.visit((None, None), 11, Some(200), Some(9)).changed, "nothing says that it is newer");
         let number = |n| (None, Some(n));
         let mut k = Known::default();
-        k.visit(number(1), 10, Some(100), 0);
-        k.visit(number(2), 11, None, 0);
-        assert_eq!(k.visit(number(3), 10, Some(100), 0).round, 1);
-        assert_eq!(k.visit(number(1), 10, Some(100), 0).round, 0);
+        k.visit(number(1), 10, Some(100), Some(0));
+        k.visit(number(2), 11, None, None);
+        assert_eq!(k.visit(number(3), 10, Some(100), Some(0)).round, 1);
+        assert_eq!(k.visit(number(1), 10, Some(100), Some(0)).round, 0);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         assert!(r.get(4).is_some() && r.get(0).is_none());
         let mut k = Known::default();
         for state in 0..100 {
-            k.visit((Some(state), None), u64::try_from(state).unwrap(), None, 0);
+            k.visit((Some(state), None), u64::try_from(state).unwrap(), None, None);
         }
         assert_eq!(k.states.len(), MOST_STATES);
     }

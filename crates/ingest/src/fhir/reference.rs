@@ -3,6 +3,7 @@
 use super::element::Element;
 use super::outcome::Issue;
 use super::scope::{Placed, Unit};
+use std::borrow::Cow;
 
 /// Identifiers of a resource that are looked at.
 const MOST_IDENTIFIERS: usize = 50;
@@ -14,7 +15,7 @@ pub(super) struct Link<'a> {
     /// The server's own id.
     pub id: Option<&'a str>,
     /// System and value.
-    identifier: Option<(Option<&'a str>, &'a str)>,
+    identifier: Option<(Option<Cow<'a, str>>, Cow<'a, str>)>,
     pub resource: Option<Element<'a>>,
     pub display: Option<&'a str>,
     pub path: String,
@@ -59,6 +60,26 @@ impl<'a> Link<'a> {
         let inside = || self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str();
         inside().or(self.id)
     }
+
+    /// The identifier that it names: system and value.
+    fn identifier(&self) -> Option<(Option<&str>, &str)> {
+        self.identifier.as_ref().map(|(system, value)| (system.as_deref(), &**value))
+    }
+}
+
+/// System and value of `identifier=system|value` in a search, where each may be percent-encoded.
+fn searched(query: &str) -> Option<(Option<Cow<'_, str>>, Cow<'_, str>)> {
+    let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8().ok();
+    let number = decoded(query.split('&').find_map(|p| p.strip_prefix("identifier="))?)?;
+    let (system, value) = match number {
+        Cow::Borrowed(n) => n.rsplit_once('|').map_or((None, n.into()), |(s, v)| (Some(s.into()), v.into())),
+        Cow::Owned(n) => match n.rsplit_once('|') {
+            Some((s, v)) => (Some(Cow::Owned(s.to_owned())), Cow::Owned(v.to_owned())),
+            None => (None, Cow::Owned(n)),
+        },
+    };
+    // Nobody is known by no number: it would be one patient for all of them.
+    Some((system.filter(|s| !s.trim().is_empty()), value)).filter(|(_, value)| !value.trim().is_empty())
 }
 
 impl<'a> Unit<'a> {
@@ -78,7 +99,8 @@ impl<'a> Unit<'a> {
             contained: false,
         };
         if let Some(i) = reference.get("identifier") {
-            link.identifier = i.string("value")?.map(|value| (i.string("system").ok().flatten(), value));
+            let system = || i.string("system").ok().flatten().map(Cow::Borrowed);
+            link.identifier = i.string("value")?.map(|value| (system(), value.into()));
         }
         if let Some(text) = reference.string("reference")? {
             self.follow(text, &mut link);
@@ -97,8 +119,7 @@ impl<'a> Unit<'a> {
         if let Some((kind, query)) = text.split_once('?') {
             // A conditional reference, as in a transaction.
             link.kind = kind.rsplit('/').next();
-            let number = query.split('&').find_map(|p| p.strip_prefix("identifier="));
-            link.identifier = number.map(|n| n.rsplit_once('|').map_or((None, n), |(s, v)| (Some(s), v)));
+            link.identifier = searched(query);
             return;
         }
         let named = type_and_id(text);
@@ -131,7 +152,7 @@ impl<'a> Unit<'a> {
     /// Whether a reference has a number of an authority that the site file knows.
     pub(super) fn is_record_number(&self, link: &Link<'a>) -> bool {
         let site = self.scope.site();
-        link.identifier.is_some_and(|(system, _)| system.is_some_and(|s| site.authority(s).is_some()))
+        link.identifier().is_some_and(|(system, _)| system.is_some_and(|s| site.authority(s).is_some()))
     }
 
     /// The patient's pseudonym.
@@ -152,10 +173,12 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// The pseudonym of this very resource's subject, by its own identifiers.
-    pub(super) fn self_pseudonym(&self) -> Result<Option<String>, Issue> {
-        let best = self.best(&self.root)?;
-        Ok(best.map(|(system, value)| self.scope.pseudonym("p", system.unwrap_or(self.source), value)))
+    /// The pseudonym of this very resource's subject, by its own identifiers, and who gave the number out.
+    pub(super) fn self_pseudonym(&self) -> Result<Option<(String, String)>, Issue> {
+        let Some((system, value)) = self.best(&self.root)? else { return Ok(None) };
+        let system = system.unwrap_or(self.source);
+        let authority = self.scope.site().authority(system).map_or(system, |(name, _)| name);
+        Ok(Some((self.scope.pseudonym("p", system, value), authority.to_owned())))
     }
 
     /// The pseudonym that a bare reference to this resource gets.
@@ -169,7 +192,7 @@ impl<'a> Unit<'a> {
             Some(r) => self.best(r)?,
             None => None,
         };
-        if let Some((system, value)) = own.or(link.identifier) {
+        if let Some((system, value)) = own.or(link.identifier()) {
             return Ok(self.scope.pseudonym(person, system.unwrap_or(source), value));
         }
         let id = link.own_id().ok_or_else(|| {
@@ -210,8 +233,8 @@ impl<'a> Unit<'a> {
         {
             return Ok(Some(name));
         }
-        let known = link.identifier.filter(|_| self.is_record_number(link));
-        let name = known.map(|(_, v)| v).or_else(|| link.own_id()).or(link.identifier.map(|(_, v)| v));
+        let known = link.identifier().filter(|_| self.is_record_number(link));
+        let name = known.map(|(_, v)| v).or_else(|| link.own_id()).or(link.identifier().map(|(_, v)| v));
         Ok(name.map(str::to_owned))
     }
 
@@ -223,7 +246,7 @@ impl<'a> Unit<'a> {
 
     /// `Type/id` of a linked resource, under which its events are told apart.
     pub(super) fn linked_name(&self, link: &Link<'a>, kind: &str) -> Option<String> {
-        let id = link.own_id().or(link.identifier.map(|(_, v)| v))?;
+        let id = link.own_id().or(link.identifier().map(|(_, v)| v))?;
         Some(format!("{kind}/{id}"))
     }
 }

@@ -103,7 +103,7 @@ impl<'a> Scope<'a> {
         let urn = || full_url.and_then(|u| u.strip_prefix("urn:uuid:").or_else(|| u.strip_prefix("urn:oid:")));
         unit.id = match own.or_else(urn) {
             Some(id) => id.to_owned(),
-            None => match identifiers(&unit.root)?.first() {
+            None => match identifiers(&unit.root)?.first().filter(|_| !is_person(kind)) {
                 Some((_, value, _)) => (*value).to_owned(),
                 // Nobody named it: its content does.
                 None => format!("{:016x}", xxhash_rust::xxh3::xxh3_64(unit.root.value.to_string().as_bytes())),
@@ -134,6 +134,11 @@ impl Unit<'_> {
     pub(super) const fn is_named_by_server(&self) -> bool {
         self.assigned
     }
+}
+
+/// Whether a resource is somebody: then its identifiers are record numbers, which no event may show.
+fn is_person(kind: &str) -> bool {
+    matches!(kind, "Patient" | "Person" | "RelatedPerson" | "Practitioner" | "PractitionerRole")
 }
 
 /// The confidentiality codes among a resource's security labels.

@@ -177,6 +177,62 @@ async fn a_move_a_change_and_a_cancellation() {
     assert_eq!(s.post(&again).await.status, 200);
 }
 
+/// Another process over the same log, which has read it.
+async fn restarted(s: &Server) -> Server {
+    let publisher = Arc::new(Publisher::new(s.log.clone(), Settings::default()).with_pseudonyms(Some(known())));
+    let fhir = Arc::new(Fhir::new(publisher.clone(), Limits::of(&crate::Limits::default())));
+    publisher.warm_with(1_000, |event| fhir.learn(event)).await.unwrap();
+    Server { router: router(fhir), log: s.log.clone(), known: known() }
+}
+
+#[tokio::test]
+async fn a_restart_knows_what_an_appointment_was() {
+    let s = server();
+    let at = |version, status: &str, id: &str, start: &str| {
+        let mut a = appointment(version, status);
+        (a["id"], a["start"]) = (id.into(), start.into());
+        a
+    };
+    let (first, second) = ("2026-03-05T10:00:00+09:00", "2026-03-06T10:00:00+09:00");
+    for body in [at(1, "booked", "off", first), at(2, "cancelled", "off", first), at(1, "booked", "to", first)] {
+        assert_eq!(s.post(&body).await.status, 201);
+    }
+    assert_eq!(s.post(&at(2, "booked", "to", second)).await.status, 201);
+    let later = restarted(&s).await;
+    let known = [at(1, "booked", "off", first), at(2, "cancelled", "off", first), at(2, "booked", "to", second)];
+    for body in &known {
+        assert_eq!(later.post(body).await.status, 200, "{body}");
+    }
+    // Booked again after it was cancelled, and moved back: both would pass for what was told before.
+    assert_eq!(later.post(&at(3, "booked", "off", first)).await.status, 201);
+    assert_eq!(later.post(&at(3, "booked", "to", first)).await.status, 201);
+    let kinds = s.kinds();
+    assert_eq!(kinds.iter().filter(|k| *k == "AppointmentBooked").count(), 3);
+    assert_eq!(kinds.iter().filter(|k| *k == "AppointmentRescheduled").count(), 2);
+    let again = restarted(&s).await;
+    assert_eq!(again.post(&at(3, "booked", "off", first)).await.status, 200);
+    let mut longer = at(4, "booked", "off", first);
+    longer["minutesDuration"] = 45.into();
+    assert_eq!(again.post(&longer).await.status, 201);
+    assert_eq!(again.kinds().last().unwrap(), "AppointmentModified");
+}
+
+#[tokio::test]
+async fn a_later_version_is_never_told_at_the_time_of_the_first() {
+    let mut moved = appointment(2, "booked");
+    moved["start"] = "2026-03-06T10:00:00+09:00".into();
+    // A history has the newest first; and another process knows nothing of the first version.
+    let s = server();
+    assert_eq!(s.post(&bundle("history", &[moved.clone(), appointment(1, "booked")])).await.statuses(), ["201", "201"]);
+    let other = over(s.log.clone(), Some(known()), 10);
+    other.post(&moved).await;
+    for e in s.events() {
+        let updated = e["starts_at"] == "2026-03-06T01:00:00Z";
+        let expected = if updated { "2026-03-01T17:00:00Z" } else { "2026-03-01T00:00:00Z" };
+        assert_eq!(e["header"]["occurred_at"], expected, "{e}");
+    }
+}
+
 #[tokio::test]
 async fn a_transaction_is_taken_whole_or_not_at_all() {
     let s = server();

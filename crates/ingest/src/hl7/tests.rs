@@ -43,6 +43,11 @@ impl Bed {
         Self { log, receiver: Arc::new(Receiver::new(publisher, pseudonyms(site), limits, 1_000)) }
     }
 
+    /// Learns from the log, as at start.
+    pub async fn warm(&self) -> usize {
+        self.receiver.publisher.warm_with(1_000, |event| self.receiver.learn(event)).await.unwrap()
+    }
+
     /// The answers to a block, segments ended by line feeds.
     pub async fn answers(&self, block: impl AsRef<[u8]>) -> Vec<String> {
         let answers = self.receiver.receive(&[Block::Whole(Bytes::copy_from_slice(block.as_ref()))]).await;
@@ -119,7 +124,7 @@ async fn a_restart_knows_what_is_in_the_log() {
     let bed = Bed::new();
     bed.answer(message("ADT^A01", "m1", "")).await;
     let later = Bed::on(bed.log.clone(), &SITE.replace("[hl7]", "[hl7]\na04 = \"admitted\""));
-    assert_eq!(later.receiver.warm(1_000).await.unwrap(), 1);
+    assert_eq!(later.warm().await, 1);
     assert_eq!(code(&later.answer(message("ADT^A01", "m1", "")).await), "AA");
     assert_eq!(code(&later.answer(message("ADT^A01", "m1", "NTE|1||x")).await), "AE");
     // Another body with more events than the first: none of them gets in.
@@ -133,7 +138,7 @@ async fn a_resend_is_one_also_when_the_site_s_rules_have_changed() {
     let bed = Bed::new();
     bed.answer(message("ADT^A04", "m1", "")).await;
     let later = Bed::on(bed.log.clone(), &SITE.replace("[hl7]", "[hl7]\na04 = \"admitted\""));
-    later.receiver.warm(1_000).await.unwrap();
+    later.warm().await;
     assert_eq!(code(&later.answer(message("ADT^A04", "m1", "")).await), "AA");
     assert_eq!(bed.log.len(), 1);
 }
@@ -150,7 +155,7 @@ async fn what_was_half_published_is_completed_by_the_resend() {
         to.extend(from.iter().take(1).cloned());
     }
     let later = Bed::on(half.clone(), SITE);
-    later.receiver.warm(1_000).await.unwrap();
+    later.warm().await;
     assert_eq!(code(&later.answer(&two).await), "AA");
     assert_eq!(half.len(), 2);
 }
@@ -249,7 +254,7 @@ async fn an_appointment_that_is_deleted_is_retracted_or_cancelled_where_it_is_no
     let log = MemoryLog::new();
     Bed::on(log.clone(), SITE).answer(siu("S12", "m1")).await;
     let later = Bed::on(log, SITE);
-    later.receiver.warm(1_000).await.unwrap();
+    later.warm().await;
     later.answer(siu("S17", "m3")).await;
     assert!(matches!(later.events()[1], Event::EventRetracted(_)));
 }

@@ -241,12 +241,17 @@ fn target(event: &Event) -> Option<EventId> {
 pub fn link(event: &Event) -> Option<Link> {
     let (surviving, retired, merged) = rows::link(event)?;
     let h = event.header();
+    let renumbered_by = match event {
+        Event::PatientIdentifiersChanged(e) => e.authority.clone(),
+        _ => None,
+    };
     Some(Link {
         event_id: h.event_id,
         occurred_at: h.occurred_at,
         surviving: surviving.to_owned(),
         retired: retired.to_owned(),
         merged,
+        renumbered_by,
     })
 }
 

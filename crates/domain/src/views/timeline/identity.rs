@@ -1,8 +1,9 @@
 //! Who is who: pseudonyms that were merged, resolved when a view is read.
 //!
 //! A merge moves nothing and an unmerge undoes nothing: both are links with a date. Per pair of pseudonyms the latest link by
-//! (occurred_at, event_id) holds, whichever way it points. What holds makes groups; a group answers under the pseudonym that
-//! survived.
+//! (occurred_at, event_id) holds, whichever way it points. A pseudonym whose number was changed more than once by one authority
+//! belongs to the last of these: nobody has two numbers of one authority, and two patients are not one for a correction. What
+//! holds makes groups; a group answers under the pseudonym that survived.
 
 use crate::{EventId, Micros};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub struct Link {
     pub retired: String,
     /// True for a merge, false for an unmerge.
     pub merged: bool,
+    /// For a changed number, and no merge of two records: the authority of the present one, where it is told.
+    pub renumbered_by: Option<String>,
 }
 
 /// The pseudonyms of one patient.
@@ -50,7 +53,17 @@ pub fn resolve(links: &[Link], asked: &str) -> Identity {
             *known = l;
         }
     }
-    let holds: Vec<&Link> = latest.into_values().filter(|l| l.merged).collect();
+    let mut holds: Vec<&Link> = latest.into_values().filter(|l| l.merged).collect();
+    let mut now: BTreeMap<(&str, &str), (Micros, EventId)> = BTreeMap::new();
+    for l in &holds {
+        let Some(authority) = &l.renumbered_by else { continue };
+        let last = now.entry((&l.retired, authority)).or_insert((l.occurred_at, l.event_id));
+        *last = (*last).max((l.occurred_at, l.event_id));
+    }
+    holds.retain(|l| {
+        let last = l.renumbered_by.as_deref().and_then(|authority| now.get(&(l.retired.as_str(), authority)));
+        last.is_none_or(|last| *last == (l.occurred_at, l.event_id))
+    });
     let members = reach(holds.iter().map(|l| (l.surviving.as_str(), l.retired.as_str())), asked);
     let inside: Vec<&Link> = holds.into_iter().filter(|l| members.contains(&l.surviving)).collect();
     let retired: BTreeSet<&str> = inside.iter().map(|l| l.retired.as_str()).collect();
@@ -89,7 +102,12 @@ mod tests {
 
     fn link(n: u128, at: i64, surviving: &str, retired: &str, merged: bool) -> Link {
         let event_id = EventId(uuid::Uuid::from_u128(n));
-        Link { event_id, occurred_at: Micros(at), surviving: surviving.into(), retired: retired.into(), merged }
+        let (surviving, retired) = (surviving.into(), retired.into());
+        Link { event_id, occurred_at: Micros(at), surviving, retired, merged, renumbered_by: None }
+    }
+
+    fn renumbered(n: u128, at: i64, surviving: &str, retired: &str, by: &str) -> Link {
+        Link { renumbered_by: Some(by.into()), ..link(n, at, surviving, retired, true) }
     }
 
     fn who(links: &[Link], asked: &str) -> (String, Vec<String>) {
@@ -129,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn a_corrected_number_makes_no_one_of_two_patients() {
+        // The server's patient s was known by a's number, which was wrong: it is b's.
+        let links = [renumbered(1, 1, "a", "s", "main"), renumbered(2, 2, "b", "s", "main")];
+        assert_eq!((who(&links, "a"), who(&links, "s")), (("a".into(), vec![]), ("b".into(), strings(&["s"]))));
+        // Numbers of two authorities are both right, and so is what names none; a merge stays one.
+        let both = [renumbered(1, 1, "a", "s", "main"), renumbered(2, 2, "n", "s", "national")];
+        assert_eq!(who(&both, "a").1.len(), 2);
+        let merged = [links[0].clone(), links[1].clone(), link(3, 3, "b", "a", true)];
+        assert_eq!(who(&merged, "a"), ("b".into(), strings(&["a", "s"])));
+    }
+
+    #[test]
     fn a_circle_has_an_end() {
         let links = [link(1, 1, "b", "a", true), link(2, 2, "c", "b", true), link(3, 3, "a", "c", true)];
         assert_eq!(who(&links, "b"), ("a".into(), strings(&["b", "c"])));
@@ -137,11 +167,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_member_gets_the_same_answer_in_any_order(
-            links in prop::collection::vec((0u128..30, 0i64..10, 0u8..6, 0u8..6, any::<bool>()), 0..15).prop_map(|v| {
+            links in prop::collection::vec((0u128..30, 0i64..10, 0u8..6, 0u8..6, 0u8..4), 0..15).prop_map(|v| {
                 v.into_iter()
                     .filter(|(_, _, a, b, _)| a != b)
                     .enumerate()
-                    .map(|(i, (_, at, a, b, m))| link(i as u128, at, &a.to_string(), &b.to_string(), m))
+                    .map(|(i, (_, at, a, b, kind))| {
+                        let (n, a, b) = (i as u128, a.to_string(), b.to_string());
+                        if kind > 1 { renumbered(n, at, &a, &b, &kind.to_string()) } else { link(n, at, &a, &b, kind == 0) }
+                    })
                     .collect::<Vec<_>>()
             }),
             seed in 0usize..100,

@@ -3,12 +3,12 @@
 use super::{Mapped, Memory, Told, Unit, minutes, one};
 use crate::fhir::element::{Code, When};
 use crate::fhir::outcome::Issue;
-use crate::fhir::recent::Visit;
-use domain::Event;
+use crate::fhir::recent::{Recent, Visit};
 use domain::event::{
     AppointmentBooked, AppointmentCancelled, AppointmentModified, AppointmentNoShow, AppointmentRequested,
     AppointmentRescheduled, ConsultEnded, Party, PatientCheckedIn, Priority,
 };
+use domain::{Event, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What an appointment says beside its status.
@@ -41,10 +41,10 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
         "entered-in-error" => return retracted(unit, details),
         _ => return Err(Issue::unknown_code("Appointment.status")),
     };
-    let key = xxh3_64(format!("{}\u{1f}{}", unit.source, unit.name()).as_bytes());
+    let key = key_of(unit.source, &unit.name());
     let mut known = memory.get(key);
     let booked_for = start.filter(|_| status == "booked");
-    let visit = known.visit(unit.order()?, xxh3_64(state.as_bytes()), booked_for, details.hash());
+    let visit = known.visit(unit.order()?, xxh3_64(state.as_bytes()), booked_for, Some(details.hash()));
     memory.changes.insert(key, known);
     told(unit, status, &named(&state, visit), visit, details)
 }
@@ -60,8 +60,46 @@ fn named(state: &str, visit: Visit) -> String {
 impl Details {
     /// Changes when something changes that `AppointmentModified` would tell.
     fn hash(&self) -> u64 {
-        xxh3_64(format!("{:?}", (self.duration, &self.service, &self.practitioner)).as_bytes())
+        hash(self.duration, &self.service, &self.practitioner)
     }
+}
+
+fn hash(duration: Option<i32>, service: &Option<String>, practitioner: &Option<String>) -> u64 {
+    xxh3_64(format!("{:?}", (duration, service, practitioner)).as_bytes())
+}
+
+fn key_of(source: &str, name: &str) -> u64 {
+    xxh3_64(format!("{source}\u{1f}{name}").as_bytes())
+}
+
+/// Takes up what an event in the log says that an appointment was, so that a restart forgets little: else what comes back to an
+/// earlier state would be taken for a resend.
+pub(in crate::fhir) fn learn(event: &Event, recent: &mut Recent) {
+    let source = &event.header().source;
+    let named = source.message_id.as_deref().filter(|_| source.trigger.as_deref() == Some("Appointment"));
+    let Some(message) = named else { return };
+    let (name, version) = message.split_once("/_history/").map_or((message, None), |(n, v)| (n, v.parse().ok()));
+    let booked = |at: Micros| (format!("booked for {}", at.0), Some(at.0));
+    let plain = |state: &str| (state.to_owned(), None);
+    let ((state, start), details) = match event {
+        Event::AppointmentBooked(e) => (booked(e.starts_at), Some(hash(e.duration_min, &e.service, &e.practitioner))),
+        Event::AppointmentRescheduled(e) => (booked(e.starts_at), None),
+        Event::AppointmentModified(e) => match e.starts_at {
+            Some(at) => (booked(at), Some(hash(e.duration_min, &e.service, &e.practitioner))),
+            None => return,
+        },
+        Event::AppointmentRequested(_) => (plain("requested"), None),
+        Event::PatientCheckedIn(_) => (plain("arrived"), None),
+        Event::ConsultEnded(_) => (plain("fulfilled"), None),
+        Event::AppointmentCancelled(_) => (plain("cancelled"), None),
+        Event::AppointmentNoShow(_) => (plain("noshow"), None),
+        _ => return,
+    };
+    let key = key_of(&source.system, name);
+    let mut known = recent.get(key).unwrap_or_default();
+    let order = (Some(event.header().recorded_at.0), version);
+    known.visit(order, xxh3_64(state.as_bytes()), start, details);
+    recent.put(key, known);
 }
 
 fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
@@ -192,8 +230,10 @@ fn told(unit: &Unit<'_>, status: &str, state: &str, visit: Visit, d: Details) ->
 fn booked(unit: &Unit<'_>, state: &str, visit: Visit, d: Details) -> Result<Mapped, Issue> {
     let updated = unit.updated()?;
     let starts = d.start.as_ref().ok_or_else(|| unit.root.missing("start"))?.at;
-    // The first time it was booked when it was created; later than that, when it was changed.
-    let created = unit.time_of(&["created"])?.filter(|_| !visit.followed);
+    // The first time it was booked when it was created; later than that, when it was changed. Whether it was booked before is
+    // not remembered for ever: a later version never counts as the first, or two bookings at one time would contradict.
+    let first = !visit.followed && unit.is_first()?;
+    let created = unit.time_of(&["created"])?.filter(|_| first);
     let when = created.unwrap_or_else(|| updated.clone());
     let mut header = unit.header(state, &when, &d.patient)?;
     header.department.clone_from(&d.department);

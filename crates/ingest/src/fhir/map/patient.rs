@@ -8,7 +8,7 @@ use domain::event::{PatientIdentifiersChanged, PatientsMerged};
 pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     let bare = unit.bare_pseudonym();
     let own = unit.self_pseudonym()?;
-    let this = own.clone().unwrap_or_else(|| bare.clone());
+    let this = own.as_ref().map_or_else(|| bare.clone(), |(own, _)| own.clone());
     let when = unit.updated()?;
     let mut all = Vec::new();
     for e in unit.root.few("link", MOST_EVENTS + 1) {
@@ -29,9 +29,9 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         all.push(Told { event: Event::PatientsMerged(event), when: when.path.clone() });
     }
     // Others may refer to it by nothing but the server's id: both pseudonyms are one patient.
-    if let Some(own) = own.filter(|own| *own != bare && unit.is_named_by_server()) {
+    if let Some((own, authority)) = own.filter(|(own, _)| *own != bare && unit.is_named_by_server()) {
         let header = unit.header(&format!("known as {own}"), &when, &own)?;
-        let event = PatientIdentifiersChanged { header, retired: Some(bare), authority: None };
+        let event = PatientIdentifiersChanged { header, retired: Some(bare), authority: Some(authority) };
         all.push(Told { event: Event::PatientIdentifiersChanged(event), when: when.path });
     }
     Ok(match all.is_empty() {

@@ -120,7 +120,10 @@ fn referred(r: &Request<'_, '_>, to: Option<String>) -> Result<Told, Issue> {
     };
     let to = match performer.or(to) {
         Some(to) => to,
-        None => unit.root.code("code")?.name().ok_or_else(|| unit.root.missing("performer"))?.to_owned(),
+        None => {
+            let what = unit.root.code("code")?.name().or(unit.root.code("category")?.name());
+            what.ok_or_else(|| unit.root.missing("performer"))?.to_owned()
+        }
     };
     let from = match unit.link_of(&["requester"])? {
         Some(link) => called(unit, &link)?,
@@ -145,7 +148,9 @@ fn called<'a>(unit: &Unit<'a>, link: &Link<'a>) -> Result<Option<String>, Issue>
         return Ok(Some(person));
     }
     match link.kind {
-        Some("Patient" | "RelatedPerson") => Ok(None),
+        Some("Patient" | "RelatedPerson" | "Person") => Ok(None),
+        // Nobody says what it is, and it may be somebody: only the hospital's own names of departments are none.
+        None => Ok(link.display.and_then(|name| unit.scope.site().known_department(name)).map(str::to_owned)),
         _ => Ok(match link.display {
             Some(name) => Some(unit.scope.site().department(name).to_owned()),
             None => unit.reference(link)?.map(|id| unit.scope.site().department(&id).to_owned()),

@@ -44,6 +44,8 @@ async fn one_patient_by_every_kind_of_reference() {
     let bodies = [
         with_actor(&patient()),
         with_actor(&json!({"reference": "Patient?identifier=http://hospital.example/mrn|0012"})),
+        with_actor(&json!({"reference": "Patient?identifier=http%3A%2F%2Fhospital.example%2Fmrn%7C0012&_format=json"})),
+        with_actor(&json!({"reference": "Patient?identifier=http://hospital.example/mrn%7C0012"})),
         contained,
         with("urn:uuid:7f", "urn:uuid:7f", "urn:uuid:80"),
         with(&format!("{base}/Patient/p1"), "Patient/p1", &format!("{base}/Appointment/a1")),
@@ -81,6 +83,8 @@ async fn a_server_that_tells_who_its_ids_are_is_understood_before_and_after() {
     let link = all.iter().find(|e| e["type"] == "PatientIdentifiersChanged").unwrap();
     assert_eq!(link["header"]["patient_id"], known().patient("main", "0012"));
     assert_eq!(link["retired"], known().patient("fhir", "Patient/p1"));
+    // By that a number which turns out to be another one makes no one of two patients.
+    assert_eq!(link["authority"], "main");
 }
 
 #[tokio::test]
@@ -105,6 +109,24 @@ async fn merged_records_are_told_once_by_both() {
 }
 
 #[tokio::test]
+async fn no_event_shows_a_record_number() {
+    let s = server();
+    let other = json!({"identifier": {"system": "http://hospital.example/mrn", "value": "90054321"}});
+    let old = json!({
+        "resourceType": "Patient", "identifier": [{"system": "http://hospital.example/mrn", "value": "90012345"}],
+        "link": [{"type": "replaced-by", "other": other}]
+    });
+    assert_eq!(s.post(&old).await.status, 201);
+    // Many a server's own ids are the record numbers.
+    let mut put = record("90012345");
+    put["link"] = old["link"].clone();
+    assert_eq!(s.put("/fhir/Patient/90012345", &put).await.status, 201);
+    let all = s.events();
+    assert_eq!(all.len(), 3);
+    assert!(!json!(all).to_string().contains("900"), "{all:?}");
+}
+
+#[tokio::test]
 async fn nobody_is_guessed() {
     let s = server();
     let cases = [
@@ -112,6 +134,8 @@ async fn nobody_is_guessed() {
         (json!({"reference": 5}), "Appointment.participant[0].actor.reference"),
         (json!({"type": "Patient", "display": "Kim"}), "Appointment.participant[0].actor"),
         (json!({"type": "Patient", "reference": "#nobody"}), "Appointment.participant[0].actor"),
+        (json!({"reference": "Patient?identifier=http://hospital.example/mrn|"}), "Appointment.participant[0].actor"),
+        (json!({"reference": "Patient?identifier=%ff"}), "Appointment.participant[0].actor"),
     ];
     for (actor, expression) in cases {
         let r = s.post(&with_actor(&actor)).await;
@@ -130,4 +154,11 @@ async fn a_member_of_staff_is_no_patient_and_has_a_pseudonym_too() {
     assert_eq!(s.events()[0]["practitioner"], known().staff("fhir", "Practitioner/d1"));
     let text = s.events()[0].to_string();
     assert!(!text.contains("0012") && !text.contains("\"d1\""));
+    let referral = json!({
+        "resourceType": "ServiceRequest", "id": "r1", "status": "active", "intent": "order", "subject": patient(),
+        "category": [{"text": "referral"}], "requester": {"display": "Dr. Kim"}, "performer": [{"display": "Dr. Lee"}]
+    });
+    assert_eq!(s.post(&referral).await.status, 201);
+    let all = json!(s.events()).to_string();
+    assert!(!all.contains("Dr.") && all.contains("\"to\":\"referral\""), "{all}");
 }
