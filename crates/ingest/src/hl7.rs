@@ -140,7 +140,7 @@ impl Receiver {
 
     fn content(&self, head: &Head<'_>, bytes: &[u8], now: Micros, round: &mut Round) -> Outcome {
         let fingerprint = self.pseudonyms.fingerprint(&hash(bytes));
-        let first = site::event_id(&map::key(head), &String::from_utf8_lossy(head.control_id()), 0);
+        let first = site::event_id(&map::key(head), &map::text(head.control_id()), 0);
         let seen = self.memory.seen(first, &fingerprint);
         match seen {
             Seen::Answered(at) => {
@@ -150,7 +150,7 @@ impl Receiver {
             Seen::Other => return self.conflict(head, bytes, first, &fingerprint, now, round),
             Seen::New | Seen::Same => {}
         }
-        match self.events(head, bytes, &fingerprint, now) {
+        match self.events(head, bytes, &fingerprint, now, &round.events) {
             Ok(mapped) if mapped.is_empty() => {
                 count(head, intake::Outcome::Ignored);
                 let at = self.memory.answered(first, &fingerprint, now);
@@ -208,6 +208,7 @@ impl Receiver {
         bytes: &[u8],
         fingerprint: &str,
         now: Micros,
+        before: &[Prepared],
     ) -> Result<Vec<Prepared>, Vec<Wrong>> {
         let site = self.pseudonyms.site();
         let sender = rules::of(&site.senders, head.component(3, 1), head.component(4, 1));
@@ -224,7 +225,8 @@ impl Receiver {
             vec![Wrong::new(Place::segment("MSH"), Code::Internal, reason)]
         };
         let message = Message::new(&text, head.delimiters).ok_or_else(too_many)?;
-        let events = map::events(head, &message, &self.pseudonyms, &self.memory, fingerprint)?;
+        let known = memory::WithRound { memory: &self.memory, before };
+        let events = map::events(head, &message, &self.pseudonyms, &known, fingerprint)?;
         let prepare = |event: Event| {
             Prepared::new(event, &self.limits, now).map_err(|errors| places::of(&errors, head, &message))
         };

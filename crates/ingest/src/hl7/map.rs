@@ -13,7 +13,7 @@ mod referral;
 mod scheduling;
 
 use context::Context;
-pub use context::{Known, key};
+pub use context::{Known, key, text};
 
 use super::head::Head;
 use super::message::Message;

@@ -2,6 +2,7 @@
 //! What is forgotten is safe all the same: views count an event once.
 
 use super::map::Known;
+use crate::publisher::Prepared;
 use domain::{Event, EventId, Micros};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -180,6 +181,25 @@ impl Memory {
 impl Known for Memory {
     fn appointment(&self, patient: &str, id: &str) -> Vec<EventId> {
         lock(&self.appointments).get_mut(appointment(patient, id)).cloned().unwrap_or_default()
+    }
+}
+
+/// The memory, and what came in just before and is not in the log yet: a sender doesn't wait between booking and deletion.
+pub struct WithRound<'a> {
+    pub memory: &'a Memory,
+    pub before: &'a [Prepared],
+}
+
+impl Known for WithRound<'_> {
+    fn appointment(&self, patient: &str, id: &str) -> Vec<EventId> {
+        let mut events = self.memory.appointment(patient, id);
+        let whose = |e: &Event| e.header().patient_id.as_ref().is_some_and(|p| p.as_str() == patient);
+        for e in self.before.iter().map(Prepared::event).filter(|e| appointment_of(e) == Some(id) && whose(e)) {
+            if !events.contains(&e.header().event_id) && events.len() < MOST_OF_ONE {
+                events.push(e.header().event_id);
+            }
+        }
+        events
     }
 }
 

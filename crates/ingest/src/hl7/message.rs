@@ -2,6 +2,7 @@
 
 use super::text::unescape;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Most segments of one message; a longer one is refused. The largest real ones (laboratory results) have hundreds.
 pub const MOST_SEGMENTS: usize = 10_000;
@@ -148,6 +149,8 @@ impl<'a> Segment<'a> {
 /// One message.
 pub struct Message<'a> {
     segments: Vec<Segment<'a>>,
+    /// Where the first segment of each name is: it is asked for again and again, in messages of thousands of segments too.
+    first: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Message<'a> {
@@ -161,17 +164,21 @@ impl<'a> Message<'a> {
             }
             segments.push(Segment { text, delimiters, sequence: 1 });
         }
-        let mut counts: Vec<(&str, u16)> = Vec::with_capacity(16);
+        let mut counts: BTreeMap<&str, u16> = BTreeMap::new();
         for s in &mut segments {
-            let name = s.name();
-            if let Some((_, n)) = counts.iter_mut().find(|(other, _)| *other == name) {
-                *n = n.saturating_add(1);
-                s.sequence = *n;
-            } else if counts.len() < MOST_NAMES {
-                counts.push((name, 1));
-            }
+            let n = counts.entry(s.name()).or_default();
+            *n = n.saturating_add(1);
+            s.sequence = *n;
         }
-        Some(Self { segments })
+        Some(Self::of(segments))
+    }
+
+    fn of(segments: Vec<Segment<'a>>) -> Self {
+        let mut first = BTreeMap::new();
+        for (i, s) in segments.iter().enumerate() {
+            first.entry(s.name()).or_insert(i);
+        }
+        Self { segments, first }
     }
 
     /// Its segments.
@@ -183,7 +190,7 @@ impl<'a> Message<'a> {
     /// The first segment of a name.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&Segment<'a>> {
-        self.segments.iter().find(|s| s.name() == name)
+        self.first.get(name).and_then(|i| self.segments.get(*i))
     }
 
     /// All segments of a name.
@@ -197,17 +204,18 @@ impl<'a> Message<'a> {
         self.first(name).map_or(Part::new("", Delimiters::default()), |s| s.field(n))
     }
 
-    /// The message as one message for each of its patients (PID), each with what comes before the first.
+    /// The message as one message for each of its patients (PID), each with MSH and EVN.
     #[must_use]
     pub fn by_patient(&self) -> Vec<Self> {
-        let start = self.segments.iter().position(|s| s.name() == "PID").unwrap_or(self.segments.len());
-        let part = |group: &[Segment<'a>]| Self { segments: [&self.segments[..start], group].concat() };
-        self.groups("PID").map(part).collect()
+        let start = self.first.get("PID").copied().unwrap_or(self.segments.len());
+        let head = ["MSH", "EVN"].iter().filter_map(|n| self.first.get(n)).filter(|i| **i < start);
+        let head: Vec<Segment<'a>> = head.map(|i| self.segments[*i]).collect();
+        self.groups("PID").map(|group| Self::of([&head, group].concat())).collect()
     }
 
     /// The segments cut into groups, each of which begins at a segment of that name; what comes before the first is left out.
     pub fn groups(&self, name: &'static str) -> impl Iterator<Item = &[Segment<'a>]> {
-        let start = self.segments.iter().position(|s| s.name() == name).unwrap_or(self.segments.len());
+        let start = self.first.get(name).copied().unwrap_or(self.segments.len());
         let mut rest = &self.segments[start..];
         std::iter::from_fn(move || {
             let (first, after) = rest.split_first()?;
@@ -219,9 +227,6 @@ impl<'a> Message<'a> {
         })
     }
 }
-
-/// How many names of segments are counted: a place in a segment of another name is told as that in the first.
-const MOST_NAMES: usize = 200;
 
 /// The first of some segments with that name.
 #[must_use]
@@ -250,6 +255,16 @@ mod tests {
         );
         assert_eq!(m.all("NK1").map(|s| s.sequence).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(m.groups("NK1").map(<[_]>::len).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_patient_s_part_has_no_more_than_it_needs() {
+        let text = format!("MSH|^~\\&|A\rEVN||1\r{}PID|1\rOBR|1\rPID|2\rOBR|2\rOBR|3", "NTE|1\r".repeat(50));
+        let m = Message::new(&text, Delimiters::default()).unwrap();
+        let parts = m.by_patient();
+        assert_eq!(parts.iter().map(|p| p.segments().len()).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!((parts[1].field("EVN", 2).raw(), parts[1].field("PID", 1).raw()), ("1", "2"));
+        assert_eq!(parts[1].all("OBR").map(|s| s.sequence).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]

@@ -260,6 +260,49 @@ async fn an_appointment_that_is_deleted_is_retracted_or_cancelled_where_it_is_no
 }
 
 #[tokio::test]
+async fn what_is_deleted_in_the_same_breath_is_taken_back_too() {
+    let bed = Bed::new();
+    let siu = |trigger: &str, id: &str, appointment: &str| {
+        let sch = format!("SCH|{appointment}|F1|||||||30|min|^^^20260310100000+0900\r");
+        Block::Whole(Bytes::from(message(&format!("SIU^{trigger}"), id, &sch)))
+    };
+    let answers = bed.receiver.receive(&[siu("S12", "m1", "A1"), siu("S12", "m2", "A2"), siu("S17", "m3", "A1")]).await;
+    assert_eq!(answers.len(), 3);
+    let events = bed.events();
+    let Event::EventRetracted(e) = &events[2] else { panic!("{events:?}") };
+    assert_eq!((events.len(), &e.target_event_id), (3, &events[0].header().event_id.to_string()));
+}
+
+#[tokio::test]
+async fn hospitals_are_told_apart_in_whatever_bytes_their_names_are() {
+    let bed = Bed::new();
+    for hospital in ["강남병원", "서남병원"] {
+        let text = message("ADT^A01", "000001", "").replace("|FAC|", &format!("|{hospital}|"));
+        let text = text.replace("|P|2.5", "|P|2.5||||||KS X 1001");
+        let (bytes, ..) = encoding_rs::EUC_KR.encode(&text);
+        let answers = bed.receiver.receive(&[Block::Whole(Bytes::from(bytes.into_owned()))]).await;
+        assert!(String::from_utf8_lossy(&answers[0]).contains("MSA|AA|000001"), "{hospital}");
+    }
+    assert_eq!(bed.log.len(), 2);
+}
+
+#[tokio::test]
+async fn a_message_of_thousands_of_segments_holds_up_nobody() {
+    let bed = Bed::new();
+    let results: String = (0..9_900).map(|n| format!("OBR|{n}|{n}||GLU{}F\r", "|".repeat(21))).collect();
+    let text = message("ORU^R01", "m1", &results).replace("PV1|", "ZV1|");
+    let begun = std::time::Instant::now();
+    assert_eq!(code(&bed.answer(text).await), "AA");
+    // Looking for each field from the beginning took a minute and more.
+    assert!(begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
+    assert_eq!(bed.log.len(), 9_900);
+    let notes = format!("NTE|1||{}\r", "가".repeat(50)).repeat(200);
+    let siu = format!("SCH|A1|F1||||||||30|min|^^^20260310100000+0900\r{notes}");
+    let block = message("SIU^S14", "m2", &siu).replace("PID|", "ZID|") + "PID|1||12^^^HOSP";
+    assert_eq!(code(&bed.answer(block).await), "AA", "long notes are cut");
+}
+
+#[tokio::test]
 async fn korean_as_it_is_sent_and_the_sender_s_own_rules() {
     let bed = Bed::new();
     let text =

@@ -97,8 +97,8 @@ fn amount(c: &mut Context<'_>, ft1: &Segment<'_>) -> Option<(i64, String)> {
     if n == 11 {
         return Some((minor, currency));
     }
-    let times = ft1.field(10).id().map_or(Some(1), |q| q.parse::<i64>().ok().filter(|q| *q >= 0));
-    match times.and_then(|times| minor.checked_mul(times)) {
+    let total = ft1.field(10).id().map_or(Some(minor), |quantity| times(minor, &quantity));
+    match total {
         Some(minor) => Some((minor, currency)),
         None => {
             c.wrong(Place::field("FT1", 10).in_sequence(ft1.sequence), Code::DataType, "is no quantity");
@@ -115,14 +115,39 @@ fn minor_units(number: &str, currency: &str) -> Option<i64> {
         _ => (false, number),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let decimals = crate::money::decimals(currency);
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || whole.is_empty() && fraction.is_empty() || fraction.len() > decimals {
+    if !digits(whole) || !digits(fraction) || whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let minor: i64 = format!("{whole}{fraction:0<decimals$}").parse().ok()?;
+    let (fraction, decimals) = (fraction.trim_end_matches('0'), crate::money::decimals(currency));
+    if fraction.len() > decimals {
+        return None;
+    }
+    let minor: i64 = format!("0{whole}{fraction:0<decimals$}").parse().ok()?;
     Some(if negative { -minor } else { minor })
+}
+
+/// Decimals of a quantity (NM) that are taken: `0.125` of a vial.
+const MOST_DECIMALS: usize = 6;
+
+/// So many times an amount, rounded half away from zero; nothing where it is no quantity.
+fn times(minor: i64, quantity: &str) -> Option<i64> {
+    let (negative, number) = match quantity.strip_prefix(['-', '+']) {
+        Some(number) => (quantity.starts_with('-'), number),
+        None => (false, quantity),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if !number.bytes().any(|b| b.is_ascii_digit())
+        || fraction.len() > MOST_DECIMALS
+        || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    {
+        return None;
+    }
+    let millionths: i128 = format!("0{whole}{fraction:0<MOST_DECIMALS$}").parse().ok()?;
+    let (product, one) = (i128::from(minor).checked_mul(millionths)?, 1_000_000);
+    let rounded = (product.abs() + one / 2) / one * product.signum();
+    i64::try_from(if negative { -rounded } else { rounded }).ok()
 }
 
 /// BAR: an account is opened, changed or closed. There is no amount in it: it is a note about the account.
@@ -150,7 +175,27 @@ pub fn account(c: &mut Context<'_>, trigger: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::minor_units;
+    use super::{minor_units, times};
+
+    #[test]
+    fn a_quantity_is_a_decimal() {
+        for (minor, quantity, total) in [
+            (1_500, "2", Some(3_000)),
+            (1_500, "1.0", Some(1_500)),
+            (1_001, "0.5", Some(501)),
+            (1_500, "-1", Some(-1_500)),
+            (-1_500, "+2.50", Some(-3_750)),
+            (1_500, "", None),
+            (1_500, "-.", None),
+            (1_500, "two", None),
+            (1_500, "1.2.3", None),
+            (1_500, "1e3", None),
+            (1_500, "0.0000001", None),
+            (i64::MAX, "2", None),
+        ] {
+            assert_eq!(times(minor, quantity), total, "{minor} {quantity}");
+        }
+    }
 
     #[test]
     fn amounts_are_whole_numbers_of_minor_units() {
@@ -162,6 +207,7 @@ mod tests {
             ("15000.5", "KRW", None),
             ("-1.234", "KWD", Some(-1_234)),
             ("+.5", "EUR", Some(50)),
+            (".00", "KRW", Some(0)),
             ("1.005", "EUR", None),
             ("1,000", "EUR", None),
             ("", "EUR", None),

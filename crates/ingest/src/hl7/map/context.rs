@@ -208,18 +208,18 @@ impl<'a> Context<'a> {
         };
         let named = |n: usize| message.field("MSH", n).id().map(Cow::into_owned);
         let facility = named(4);
-        let text = |p: Part<'_>| p.subcomponent(1).value().map(Cow::into_owned);
-        let at = text(place.component(4)).or_else(|| site.site.clone()).or_else(|| facility.clone());
+        let facility_of = |p: Part<'_>| p.subcomponent(1).value().map(Cow::into_owned);
+        let at = facility_of(place.component(4)).or_else(|| site.site.clone()).or_else(|| facility.clone());
         let department = message.field("PV1", 10).id().or_else(|| place.id());
         Header {
-            event_id: site::event_id(&self.key, &String::from_utf8_lossy(self.head.control_id()), self.events.len()),
+            event_id: site::event_id(&self.key, &text(self.head.control_id()), self.events.len()),
             occurred_at,
             zone: self.zones.sender.name().to_owned(),
             recorded_at,
             source: Source {
                 system: named(3).or_else(|| facility.clone()).unwrap_or_else(|| "hl7".to_owned()),
                 facility,
-                message_id: Some(String::from_utf8_lossy(self.head.control_id()).into_owned()),
+                message_id: Some(text(self.head.control_id()).into_owned()),
                 trigger: Some(format!("{}^{}", self.head.kind(), self.head.trigger())),
             },
             actor: None,
@@ -244,8 +244,13 @@ impl<'a> Context<'a> {
 pub fn key(head: &Head<'_>) -> String {
     let mut key = String::with_capacity(64);
     for n in [3, 4, 5, 6] {
-        key.push_str(&String::from_utf8_lossy(head.raw(n)));
+        key.push_str(&text(head.raw(n)));
         key.push('|');
     }
     key
+}
+
+/// Bytes as a text that no other bytes become: names in EUC-KR must not turn into the same row of replacement characters.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), Cow::Borrowed)
 }

@@ -33,6 +33,9 @@ pub fn orders(c: &mut Context<'_>) {
     }
     for group in message.groups("ORC") {
         let Some((orc, rest)) = group.split_first() else { continue };
+        // A patient below an order begins its prior results (OML, OMG), which nobody orders again.
+        let rest = rest.split(|s| s.name() == "PID").next().unwrap_or_default();
+        let timing = named(rest, "TQ1");
         // ORC-1 (table 0119): new; cancelled, discontinued, on whoever's wish. What else there is changes no order's state.
         let placed = match orc.field(1).id().as_deref() {
             Some("NW") => true,
@@ -48,7 +51,7 @@ pub fn orders(c: &mut Context<'_>) {
         let at = noted.unwrap_or(written);
         for (order_id, request) in requests(c, orc, rest) {
             match placed {
-                true => place(c, &patient, at, order_id, request, rest),
+                true => place(c, &patient, at, order_id, request, timing),
                 false => cancel(c, &patient, at, order_id, orc),
             }
         }
@@ -87,7 +90,7 @@ fn place(
     at: Micros,
     order_id: String,
     request: Option<&Segment<'_>>,
-    rest: &[Segment<'_>],
+    timing: Option<&Segment<'_>>,
 ) {
     let message = c.message;
     let header = c.header(patient, at, message.field("PV1", 3));
@@ -101,7 +104,6 @@ fn place(
     let code = id(what).or_else(|| what.and_then(|w| w.component(2).value()).map(Cow::into_owned));
     let missing = Place::field("OBR", 4).in_sequence(request.map_or(1, |s| s.sequence)).component(1);
     let Some(code) = c.need(code, missing, "an order needs what is ordered") else { return };
-    let timing = named(rest, "TQ1");
     let due_at = timing.and_then(|t| c.time(t.field(8), Place::field("TQ1", 8).in_sequence(t.sequence)));
     let obr = request.filter(|s| s.name() == "OBR");
     let urgency = id(timing.map(|t| t.field(9))).or_else(|| id(obr.map(|o| o.field(27).component(6))));

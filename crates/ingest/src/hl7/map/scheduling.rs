@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// What SCH-6 says in messages whose sender never changes it: no reason.
 const NO_REASONS: [&str; 8] = ["ADD", "ADDED", "UPDATE", "MODIFY", "DELETE", "NEW", "CHANGE", "NORMAL"];
 
+/// Most bytes of notes that are taken for a reason; an event's text may have twice as many.
+const MOST_NOTE_BYTES: usize = 4_096;
+
 /// What an SIU message says of an appointment.
 struct Appointment<'a> {
     id: String,
@@ -243,6 +246,10 @@ fn reason(c: &Context<'_>) -> Option<String> {
                 notes.push(' ');
             }
             notes.push_str(&part);
+            if notes.len() > MOST_NOTE_BYTES {
+                notes.truncate(notes.floor_char_boundary(MOST_NOTE_BYTES));
+                return Some(notes);
+            }
         }
     }
     Some(notes).filter(|n| !n.is_empty())

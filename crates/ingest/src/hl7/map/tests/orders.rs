@@ -46,6 +46,27 @@ fn orders_and_results() {
 }
 
 #[test]
+fn prior_results_are_no_orders() {
+    let done = format!("OBR|1|OLD||CRE{}F", "|".repeat(21));
+    let segments = [
+        "PID",
+        "ORC|NW|NEW",
+        "OBR|1|NEW||GLU",
+        "PID",
+        &done,
+        "OBX|1|NM|CRE",
+        "ORC|PR|OLDER",
+        "OBR|1|OLDER||K",
+        "ORC|NW|X",
+        "OBR|1|||Y",
+    ];
+    for kind in ["OML^O21", "OMG^O19"] {
+        let orders = shown(kind, &segments, &["/order_id", "/code"]);
+        assert_eq!(orders, [json!(["OrderPlaced", "NEW", "GLU"]), json!(["OrderPlaced", "X", "Y"])]);
+    }
+}
+
+#[test]
 fn several_patients_in_a_message_are_told_apart() {
     let p = pseudonyms(SITE);
     let obr = |id: &str| format!("OBR|1|{id}||C{}F", "|".repeat(21));
