@@ -37,23 +37,23 @@ pub fn can_read(reader: &Value, writer: &Value, kind: Reader) -> Vec<Mismatch> {
     check.found
 }
 
-/// The named types of a schema, by full name.
-fn names(schema: &Value) -> BTreeMap<String, Value> {
+/// The named types of a schema, by full name: borrowed, since each holds all that is defined within it.
+fn names(schema: &Value) -> BTreeMap<String, &Value> {
     let mut out = BTreeMap::new();
     collect(schema, "", &mut out);
     out
 }
 
-fn collect(schema: &Value, namespace: &str, out: &mut BTreeMap<String, Value>) {
+fn collect<'a>(schema: &'a Value, namespace: &str, out: &mut BTreeMap<String, &'a Value>) {
     match schema {
         Value::Array(branches) => branches.iter().for_each(|b| collect(b, namespace, out)),
         Value::Object(o) => {
             let namespace = schema["namespace"].as_str().unwrap_or(namespace);
             if let (Some("record" | "enum" | "fixed"), Some(name)) = (schema["type"].as_str(), schema["name"].as_str())
             {
-                out.insert(full_name(name, namespace), schema.clone());
+                out.insert(full_name(name, namespace), schema);
                 // A short name within the name space may be used as well.
-                out.entry(name.to_owned()).or_insert_with(|| schema.clone());
+                out.entry(name.to_owned()).or_insert(schema);
             }
             for f in o.get("fields").and_then(Value::as_array).into_iter().flatten() {
                 collect(&f["type"], namespace, out);
@@ -68,37 +68,37 @@ fn collect(schema: &Value, namespace: &str, out: &mut BTreeMap<String, Value>) {
     }
 }
 
-struct Check {
-    reader: BTreeMap<String, Value>,
-    writer: BTreeMap<String, Value>,
+struct Check<'a> {
+    reader: BTreeMap<String, &'a Value>,
+    writer: BTreeMap<String, &'a Value>,
     kind: Reader,
     found: Vec<Mismatch>,
 }
 
-impl Check {
+impl<'a> Check<'a> {
     fn refuse(&mut self, path: &str, reason: String) {
         self.found.push(Mismatch { path: path.to_owned(), reason });
     }
 
-    fn types(&mut self, reader: &Value, writer: &Value, path: &str, depth: usize) {
+    fn types(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
         if depth > MAX_DEPTH {
             return self.refuse(path, "nested too deep to compare".to_owned());
         }
         let reader = resolve(reader, &self.reader);
         let writer = resolve(writer, &self.writer);
-        match (&reader, &writer) {
+        match (reader, writer) {
             (_, Value::Array(branches)) => {
                 for branch in branches {
-                    self.branch(&reader, branch, path, depth);
+                    self.branch(reader, branch, path, depth);
                 }
             }
-            (Value::Array(_), _) => self.branch(&reader, &writer, path, depth),
-            _ => self.plain(&reader, &writer, path, depth),
+            (Value::Array(_), _) => self.branch(reader, writer, path, depth),
+            _ => self.plain(reader, writer, path, depth),
         }
     }
 
     /// A writer's branch has to fit one of the reader's, or the reader itself.
-    fn branch(&mut self, reader: &Value, branch: &Value, path: &str, depth: usize) {
+    fn branch(&mut self, reader: &'a Value, branch: &'a Value, path: &str, depth: usize) {
         let Value::Array(candidates) = reader else {
             return self.types(reader, branch, path, depth + 1);
         };
@@ -118,7 +118,7 @@ impl Check {
         self.found.extend(closest.unwrap_or_default());
     }
 
-    fn plain(&mut self, reader: &Value, writer: &Value, path: &str, depth: usize) {
+    fn plain(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
         let (r, w) = (type_name(reader), type_name(writer));
         let promoted = matches!(
             (w.as_str(), r.as_str()),
@@ -137,7 +137,7 @@ impl Check {
         }
     }
 
-    fn records(&mut self, reader: &Value, writer: &Value, path: &str, depth: usize) {
+    fn records(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
         if reader["name"] != writer["name"] {
             return self.refuse(path, format!("record {} can't be read as {}", writer["name"], reader["name"]));
         }
@@ -180,19 +180,19 @@ fn fields(record: &Value) -> &[Value] {
     record["fields"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The definition behind a name; `{"type": X}` without more is X.
-fn resolve(schema: &Value, names: &BTreeMap<String, Value>) -> Value {
+/// The definition behind a name; `{"type": X}` without more is X. A primitive's name stands for itself.
+fn resolve<'a>(schema: &'a Value, names: &BTreeMap<String, &'a Value>) -> &'a Value {
     match schema {
-        Value::String(name) => names.get(name).cloned().unwrap_or_else(|| serde_json::json!({ "type": name })),
+        Value::String(name) => names.get(name).copied().unwrap_or(schema),
         Value::Object(o) if o.get("type").is_some_and(|t| !t.is_string()) => resolve(&o["type"], names),
-        Value::Object(o) => o["type"].as_str().and_then(|t| names.get(t)).unwrap_or(schema).clone(),
-        other => other.clone(),
+        Value::Object(o) => o["type"].as_str().and_then(|t| names.get(t)).copied().unwrap_or(schema),
+        other => other,
     }
 }
 
 /// The type with its logical type, as in `long (timestamp-micros)`: another logical type is another meaning.
 fn type_name(schema: &Value) -> String {
-    let plain = schema["type"].as_str().unwrap_or("a union");
+    let plain = schema.as_str().or_else(|| schema["type"].as_str()).unwrap_or("a union");
     match schema["logicalType"].as_str() {
         Some(logical) => format!("{plain} ({logical})"),
         None => plain.to_owned(),

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// Most records in one transaction.
 pub const BATCH_RECORDS: usize = 5_000;
-/// Most bytes of keys and values in one transaction, but for a single larger record.
+/// Most bytes of records in one transaction, but for a single larger record.
 pub const BATCH_BYTES: usize = 4 << 20;
 /// How long further records are waited for once there is one: each transaction costs a marker in every partition it touches.
 pub const BATCH_TIME: Duration = Duration::from_millis(50);
-/// The largest record, bytes of key and value, that is copied to the topic of refused ones. Of a larger one only the headers go
+/// The largest record, bytes of key, value and headers, that is copied to the topic of refused ones. Of a larger one only the headers go
 /// there: an inbox that an operator has set so takes more than any log.
 pub const MOST_COPIED_BYTES: usize = 8 << 20;
 
@@ -49,10 +49,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Bytes of key and value.
+    /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers
     }
 }
 

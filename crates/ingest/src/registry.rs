@@ -10,10 +10,10 @@
 
 mod answer;
 
+use crate::http::read;
 use answer::{Answer, Fault, KIND};
 use axum::Router;
-use axum::extract::rejection::StringRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::routing::{get, post};
 use codec::compat::{Mismatch, Reader, can_read};
 use codec::lock::Entry;
@@ -22,9 +22,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// Largest body of a request, bytes.
 const MOST_BODY_BYTES: usize = 1 << 20;
+/// How long a request's body may take to come.
+const BODY_TIME: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 /// What a new version of a schema has to be; `journeylog schemas check` holds it.
 const LEVEL: &str = "FULL_TRANSITIVE";
 /// Under which path it is served.
@@ -72,7 +75,6 @@ pub fn router(topics: Vec<String>) -> Router {
         )
         .fallback(|| async { Fault::path() })
         .method_not_allowed_fallback(|| async { Fault::method() })
-        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .with_state(Arc::new(Registry { topics }));
     Router::new().nest(PATH, routes)
 }
@@ -148,13 +150,17 @@ impl Asked {
     }
 }
 
-/// A request's text, or why there is none.
-type Body = Result<String, StringRejection>;
-
 /// A request's body, whatever its content type says.
-fn asked(body: Body) -> Result<Asked, Fault> {
-    let text = body.map_err(|_| Fault::schema(format!("the body is no text, or more than {MOST_BODY_BYTES} bytes")))?;
-    serde_json::from_str(&text).map_err(|_| Fault::schema("the body has to be {\"schema\": \"…\"}"))
+impl<S: Sync> FromRequest<S> for Asked {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
+        let (head, body) = request.into_parts();
+        let read = tokio::time::timeout(BODY_TIME, read(&head.headers, body, MOST_BODY_BYTES)).await;
+        let wrong = |_| Fault::schema(format!("the body broke off, or has more than {MOST_BODY_BYTES} bytes"));
+        let text = read.map_err(|_| Fault::too_slow())?.map_err(wrong)?;
+        serde_json::from_slice(&text).map_err(|_| Fault::schema("the body has to be {\"schema\": \"…\"}"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -189,14 +195,14 @@ async fn referenced_by(State(registry): Shared, Path((subject, version)): Path<(
     Ok(Answer(json!([])))
 }
 
-async fn look_up(State(registry): Shared, Path(subject): Path<String>, body: Body) -> Answered {
-    let found = registry.find(&subject, &asked(body)?)?;
+async fn look_up(State(registry): Shared, Path(subject): Path<String>, asked: Asked) -> Answered {
+    let found = registry.find(&subject, &asked)?;
     Ok(answer::version(&subject, found.ok_or_else(Fault::unknown_schema)?))
 }
 
 /// What is there already has its id; nothing else can be registered.
-async fn register(State(registry): Shared, Path(subject): Path<String>, body: Body) -> Answered {
-    let found = registry.find(&subject, &asked(body)?)?;
+async fn register(State(registry): Shared, Path(subject): Path<String>, asked: Asked) -> Answered {
+    let found = registry.find(&subject, &asked)?;
     found.map(|found| answer::version(&subject, found)).ok_or_else(Fault::new_schema)
 }
 
@@ -241,20 +247,19 @@ async fn compatible(
     State(registry): Shared,
     Path((subject, version)): Path<(String, String)>,
     Query(how): Query<Verbose>,
-    body: Body,
+    asked: Asked,
 ) -> Answered {
     let with = registry.version(&subject, &version)?;
-    compare(&asked(body)?, &[with], &how)
+    compare(&asked, &[with], &how)
 }
 
 async fn compatible_with_all(
     State(registry): Shared,
     Path(subject): Path<String>,
     Query(how): Query<Verbose>,
-    body: Body,
+    asked: Asked,
 ) -> Answered {
     let all = registry.subject(&subject)?;
-    let asked = asked(body)?;
     let name = tree::respelt(&asked.parse()?)["name"].as_str().unwrap_or_default().to_owned();
     // a topic's subject holds all events: a schema is compared with those of its own name, and with all where there is none
     let own: Vec<Version> = all.iter().copied().filter(|(_, e)| record_name(e) == name).collect();

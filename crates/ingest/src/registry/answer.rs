@@ -51,6 +51,10 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, 405, "HTTP 405 Method Not Allowed")
     }
 
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, 408, "HTTP 408 Request Timeout")
+    }
+
     pub(super) fn subject(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, 40401, format!("Subject '{name}' not found."))
     }

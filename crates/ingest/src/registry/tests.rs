@@ -122,3 +122,24 @@ async fn compatibility_is_checked_both_ways() {
     let (_, topic) = ask("POST", "/compatibility/subjects/journey.inbox-value/versions", Some(optional)).await;
     assert_eq!(topic["is_compatible"], true);
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let never = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+    let request = Request::post(format!("{PATH}/subjects/{NAME}")).body(never).unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(20), router(Vec::new()).oneshot(request)).await;
+    assert_eq!(answer.unwrap().unwrap().status().as_u16(), 408);
+}
+
+#[tokio::test]
+async fn a_large_schema_is_compared_at_once() {
+    let symbols: Vec<String> = (0..20_000).map(|n| format!("S{n}")).collect();
+    let innermost = json!({"type": "enum", "name": "E", "symbols": symbols});
+    let nested = |inner: Value, n: i32| json!({"type": "record", "name": format!("R{n}"), "fields": [{"name": "f", "type": inner}]});
+    let schema = (0..25).fold(innermost, nested).to_string();
+    let begun = std::time::Instant::now();
+    let path = "/compatibility/subjects/journey.inbox-value/versions";
+    assert_eq!(ask("POST", path, Some(json!({"schema": schema}))).await.1["is_compatible"], false);
+    // Copying each record for its name, with all within, took half a minute.
+    assert!(begun.elapsed().as_secs() < 12, "{:?}", begun.elapsed());
+}
