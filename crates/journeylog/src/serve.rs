@@ -11,7 +11,6 @@ use domain::views::{View, follow_ups::contact::Hours};
 use eventlog::Log;
 use futures::future::BoxFuture;
 use ingest::{Gateway, Prepared, Publisher};
-use projector::Options;
 use query::Problem;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,13 +76,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     }
     for view in &roles.views {
         let store = store.clone().context("a projector needs a store")?;
-        let options = Options {
-            group: format!("journeylog-{}", view.as_str()),
-            workers: settings.projector.workers,
-            batch: settings.projector.batch_records,
-            link: telemetry::link(&settings.telemetry),
-            ..Default::default()
-        };
+        let options = settings.project(*view)?;
         let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
         if rate > 0.0 {
             let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());

@@ -1,6 +1,7 @@
 //! Configuration: the compiled-in default, then a file, then `JOURNEYLOG_*`, then flags. Unknown keys are errors.
 
 use anyhow::Context as _;
+use domain::views::View;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -153,9 +154,29 @@ pub struct Hl7 {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Projector {
+    pub group: String,
     pub workers: usize,
     pub batch_records: usize,
     pub verify_keys_per_s: f64,
+}
+
+impl Settings {
+    /// How a view is projected.
+    pub fn project(&self, view: View) -> anyhow::Result<projector::Options> {
+        let prefix = match (self.projector.group.as_str(), eventlog::topic(&self.log.url)?) {
+            // Members of one group hold up each other's rebalances, even where they read other topics.
+            ("", Some(topic)) => format!("journeylog-{topic}"),
+            ("", None) => "journeylog".to_owned(),
+            (prefix, _) => prefix.to_owned(),
+        };
+        Ok(projector::Options {
+            group: format!("{prefix}-{}", view.as_str()),
+            workers: self.projector.workers,
+            batch: self.projector.batch_records,
+            link: crate::telemetry::link(&self.telemetry),
+            ..Default::default()
+        })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -231,6 +252,14 @@ mod tests {
         let s = load(None, env(&[])).unwrap();
         assert_eq!(s.listen, "127.0.0.1:8080");
         assert_eq!(s.projector.batch_records, 5000);
+    }
+
+    #[test]
+    fn installations_on_one_cluster_have_groups_of_their_own() {
+        let group = |pairs: &[(&str, &str)]| load(None, env(pairs)).unwrap().project(View::Mot).unwrap().group;
+        let url = ("JOURNEYLOG_LOG__URL", "kafka://k:9092/journeys");
+        assert_eq!(group(&[url]), "journeylog-journeys-mot");
+        assert_eq!(group(&[url, ("JOURNEYLOG_PROJECTOR__GROUP", "staging")]), "staging-mot");
     }
 
     #[test]

@@ -196,6 +196,28 @@ async fn a_process_that_was_asleep_does_no_harm() {
     assert_eq!(letters[0].int(0), 0);
 }
 
+/// The broker answers a request to join, and hears a goodbye after it, only once every member has come: one that sleeps doesn't
+/// keep others from ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_is_still_joining_ends_in_time() {
+    let Some(b) = Backends::services("joining").await else { return };
+    let file = b.dir.path().join("session.properties");
+    std::fs::write(&file, "session.timeout.ms=90000\n").unwrap();
+    let env = [("JOURNEYLOG_LOG__PROPERTIES_FILE", file.to_str().unwrap())];
+    let sleeper = b.start_with(&PROJECT, &env).await;
+    caught_up(&b, &View::ALL).await;
+    let signal = |which: &str| {
+        let pid = sleeper.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([which, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let joining = b.start_with(&PROJECT, &env).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    println!("joining: {:?}", terminated(joining).await);
+    signal("-CONT");
+    terminated(sleeper).await;
+}
+
 /// The database makes a transaction wait for longer than a drain may take: it is given up, whole, and the process ends in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_waits_does_not_hold_up_the_end() {

@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long leaving the group may take.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long leaving the group may take. The broker hears no goodbye before it has answered a request to join, and that may have to
+/// wait for another member; who can't wait lets its session run out.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(6);
 
 pub(super) struct KafkaSubscription {
     shared: Arc<Shared>,
@@ -127,7 +128,7 @@ impl Subscription for KafkaSubscription {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.events.close();
         if tokio::time::timeout(LEAVE_TIMEOUT, &mut self.ended).await.is_err() {
-            tracing::warn!("leaving the reader group takes long");
+            tracing::warn!("leaving the reader group takes long, its session will run out");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
-use super::rebuild::{SWITCH_PATIENCE, connections, follow_options, interrupted};
+use super::rebuild::{SWITCH_PATIENCE, connections, interrupted};
 use super::{Done, Why, audited, open_store};
 use crate::commands::open_log;
 use crate::settings::Settings;
@@ -60,7 +60,7 @@ async fn point(
             if let Some(active) = all.iter().find(|g| g.active && g.number != number)
                 && info.state == State::Following
             {
-                let options = follow_options(settings, view);
+                let options = settings.project(view)?;
                 if !rebuild::catch_up(&projection, &generation, active.number, &place, &options).await? {
                     bail!("interrupted: readers see what they saw");
                 }

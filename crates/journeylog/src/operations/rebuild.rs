@@ -15,7 +15,7 @@ use domain::views::{Until, View};
 use eventlog::Log;
 use meter::Meter;
 use projector::rebuild::{self, Place, Progress};
-use projector::{Options, Projection};
+use projector::Projection;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ impl Job<'_> {
         place: &Place<'_>,
     ) -> anyhow::Result<Option<Comparison>> {
         let Some(active) = &self.active else { return Ok(None) };
-        let options = follow_options(self.settings, self.view);
+        let options = self.settings.project(self.view)?;
         if !rebuild::catch_up(projection, generation, active.number, place, &options).await? {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
             bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
@@ -259,16 +259,6 @@ impl Job<'_> {
 /// Connections of what may follow a generation besides its own work.
 pub fn connections(settings: &Settings) -> u32 {
     u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX)
-}
-
-/// How a generation is followed that no projector follows.
-pub fn follow_options(settings: &Settings, view: View) -> Options {
-    Options {
-        group: format!("journeylog-{}", view.as_str()),
-        workers: settings.projector.workers,
-        batch: settings.projector.batch_records,
-        ..Options::default()
-    }
 }
 
 /// Cancelled by Ctrl-C or SIGTERM.
