@@ -4,9 +4,11 @@
 //! with the event's schema, to name all that is wrong at once. A reason never quotes a value: it may be personal.
 
 mod check;
+mod unique;
 mod walk;
 
 pub use check::{Limits, MOST_IDENTIFIER_BYTES, storable, validate};
+pub use unique::value;
 
 use crate::event::{Event, Kind};
 use serde::Deserialize;

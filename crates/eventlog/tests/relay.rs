@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use journeylog_eventlog::relay::{Incoming, Outgoing, Relay, RelayOptions, open_relay};
+use journeylog_eventlog::relay::{Incoming, MOST_COPIED_BYTES, Outgoing, Relay, RelayOptions, open_relay};
 use journeylog_eventlog::{Delivery, Log, LogError, MAX_RECORD_BYTES, NewRecord, Options, Record, Start, is_gap, open};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -254,4 +254,9 @@ async fn refused_records_keep_every_byte() {
     assert_eq!(names, ["traceparent", "refused-reason"]);
     assert_eq!((found.len(), &found[1].value), (2, &large.value));
     assert_eq!(bed.all().await, numbers(0..0));
+    // More headers than any topic takes would hold up all that comes after them.
+    bed.inbox.append(vec![odd]).await.remove(0).unwrap();
+    let mut heavy = take(&mut relay, 1).remove(0);
+    heavy.headers.push(("h".to_owned(), Bytes::from(vec![7; MOST_COPIED_BYTES])));
+    assert!(relay.commit(vec![Outgoing::Refused(heavy, why())]).unwrap());
 }

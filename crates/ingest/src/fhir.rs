@@ -17,7 +17,7 @@ mod types;
 
 pub use rules::Rules;
 
-use crate::http::read;
+use crate::http::{BODIES_COMING, read};
 use crate::intake::{self, Outcome, Protocol};
 use crate::problem::Problem;
 use crate::publisher::Publisher;
@@ -32,7 +32,6 @@ use bundle::{Addressed, Plan, Planner};
 use bytes::Bytes;
 use outcome::Issue;
 use recent::Recent;
-use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -80,7 +79,8 @@ impl Limits {
 pub struct Fhir {
     publisher: Arc<Publisher>,
     limits: Limits,
-    /// Bytes of bodies under way.
+    /// Bytes of bodies that are coming, and of those under way.
+    coming: Semaphore,
     room: Semaphore,
     recent: Mutex<Recent>,
 }
@@ -91,7 +91,8 @@ impl Fhir {
     #[must_use]
     pub fn new(publisher: Arc<Publisher>, limits: Limits) -> Self {
         let room = Semaphore::new((BODIES_UNDER_WAY * limits.body_bytes).min(Semaphore::MAX_PERMITS));
-        Self { publisher, limits, room, recent: Mutex::new(Recent::new(RECENT_APPOINTMENTS)) }
+        let coming = Semaphore::new((BODIES_COMING * limits.body_bytes).min(Semaphore::MAX_PERMITS));
+        Self { publisher, limits, coming, room, recent: Mutex::new(Recent::new(RECENT_APPOINTMENTS)) }
     }
 }
 
@@ -202,7 +203,7 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
     }
     let Limits { body_bytes, body_time, retry_after, .. } = fhir.limits;
     let slow = |_| of_problem(&Problem::too_slow(format!("the body did not come within {body_time:?}")));
-    let text = tokio::time::timeout(body_time, read(headers, body, body_bytes)).await.map_err(slow)?;
+    let text = tokio::time::timeout(body_time, read(headers, body, body_bytes, &fhir.coming)).await.map_err(slow)?;
     let text = text.map_err(|p| of_problem(&p))?;
     let permits = u32::try_from(text.len()).unwrap_or(u32::MAX);
     let _room = fhir.room.try_acquire_many(permits).map_err(|_| Failure::later(true, retry_after))?;
@@ -248,9 +249,9 @@ fn plan(fhir: &Fhir, request: &Request, text: &Bytes) -> Result<Plan, Failure> {
     let refused = |code| intake::count(source, Protocol::Fhir, Outcome::Refused(code));
     let Some(pseudonyms) = fhir.publisher.pseudonyms() else { return Err(malformed("FHIR is not set up here")) };
     let text = text.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(text);
-    let value: Value = serde_json::from_slice(text).map_err(|e| {
+    let value = domain::parse::value(text).map_err(|e| {
         refused("malformed");
-        malformed(&format!("the body {}", domain::parse::not_json(&e)))
+        malformed(&format!("the body {}", e.into_fields().first().map_or("is not JSON", |f| &*f.reason)))
     })?;
     let planner = Planner { pseudonyms, recent: &fhir.recent, limits: &fhir.limits, now: crate::now() };
     let at = Addressed { kind: request.kind.as_deref(), id: request.id.as_deref() };
@@ -285,6 +286,9 @@ fn code(issues: &[Issue]) -> &'static str {
 }
 
 fn of_problem(problem: &Problem) -> Failure {
+    if let Some(seconds) = problem.retry_after {
+        return Failure::later(true, seconds);
+    }
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "too-long",

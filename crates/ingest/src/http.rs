@@ -4,6 +4,8 @@ mod answer;
 mod cloudevents;
 mod stream;
 
+pub(crate) use cloudevents::percent_decoded;
+
 use crate::intake::{self, Protocol};
 use crate::ndjson::{self, NdjsonLimits};
 use crate::numbered;
@@ -66,6 +68,8 @@ pub struct Gateway {
     publisher: Arc<Publisher>,
     limits: Limits,
     under_way: Semaphore,
+    /// Bytes of bodies that are coming.
+    coming: Semaphore,
     streams: Arc<Semaphore>,
     invalid: Invalid,
 }
@@ -86,6 +90,7 @@ impl Gateway {
         Self {
             publisher,
             under_way: Semaphore::new(in_flight),
+            coming: Semaphore::new((BODIES_COMING * limits.body_bytes).min(Semaphore::MAX_PERMITS)),
             streams: Arc::new(Semaphore::new(limits.streams)),
             limits,
             invalid: Invalid(counter!("ingest_events_total", "result" => "invalid")),
@@ -244,7 +249,8 @@ async fn handle(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Resu
     }
     let Limits { body_bytes, body_time, .. } = gateway.limits;
     let slow = |_| Problem::too_slow(format!("the body did not come within {body_time:?}"));
-    let body = tokio::time::timeout(body_time, read(headers, body, body_bytes)).await.map_err(slow)??;
+    let body =
+        tokio::time::timeout(body_time, read(headers, body, body_bytes, &gateway.coming)).await.map_err(slow)??;
     let text = std::str::from_utf8(&body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (now, known) = (crate::now(), gateway.publisher.pseudonyms());
@@ -290,31 +296,44 @@ async fn array(
     Ok(answer::batch(&answers))
 }
 
-/// The whole body, refused as soon as it is known to be too large.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// Bodies of the largest size for which there is room while they come, over all connections of an end point.
+pub(crate) const BODIES_COMING: usize = 32;
+/// Seconds in `Retry-After` where there is no room for a body.
+const RETRY_AFTER: u32 = 1;
+
+/// The whole body, refused as soon as it is known to be too large. What has come of it takes its bytes of `room` until all has.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize, room: &Semaphore) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large(format!("the body is larger than {limit} bytes; send NDJSON for more"));
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if announced.is_some_and(|n| n > limit) {
         return Err(too_large());
     }
+    let full = |_| {
+        let detail = "too many bodies are coming at once; send again later".to_owned();
+        Problem { detail, ..Problem::busy(RETRY_AFTER) }
+    };
+    let take = |n: usize| room.try_acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).map_err(full);
     let broken = |_| Problem::malformed("the body ended before its end");
     let mut chunks = body.into_data_stream();
     let Some(first) = chunks.next().await.transpose().map_err(broken)? else { return Ok(Bytes::new()) };
+    let mut held = take(first.len().min(limit))?;
     // A small body comes as one chunk and isn't copied.
     let Some(second) = chunks.next().await.transpose().map_err(broken)? else {
         return if first.len() > limit { Err(too_large()) } else { Ok(first) };
     };
     let mut all = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()));
     all.extend_from_slice(&first);
-    all.extend_from_slice(&second);
-    while let Some(chunk) = chunks.next().await {
-        if all.len() > limit {
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if all.len() + chunk.len() > limit {
             return Err(too_large());
         }
-        all.extend_from_slice(&chunk.map_err(broken)?);
+        held.merge(take(chunk.len())?);
+        all.extend_from_slice(&chunk);
+        next = chunks.next().await.transpose().map_err(broken)?;
     }
-    if all.len() > limit { Err(too_large()) } else { Ok(all.freeze()) }
+    Ok(all.freeze())
 }
 
 /// The OpenAPI description of these routes, to be merged with others.

@@ -16,7 +16,7 @@ pub(crate) fn event(text: &str, known: Option<&Pseudonyms>) -> Result<Event, Pro
 }
 
 fn numbered(text: &str, known: Option<&Pseudonyms>) -> Result<Event, Problem> {
-    let mut value: Value = serde_json::from_str(text).map_err(|e| Problem::malformed(parse::not_json(&e)))?;
+    let mut value = parse::value(text.as_bytes()).map_err(Problem::of_parse)?;
     if let Value::Object(event) = &mut value {
         identify(event, known).map_err(|e| Problem::invalid(vec![e]))?;
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     /// Status, answer, and the patients in the log.
-    async fn post(known: Option<Pseudonyms>, kind: &str, body: &Value) -> (u16, String, Vec<String>) {
+    async fn post(known: Option<Pseudonyms>, kind: &str, body: impl std::fmt::Display) -> (u16, String, Vec<String>) {
         let log = MemoryLog::new();
         let publisher = Arc::new(Publisher::new(log.clone(), Settings::default()).with_pseudonyms(known));
         let router = router(Arc::new(Gateway::new(publisher, Limits::default())));
@@ -138,6 +138,9 @@ mod tests {
             assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!(pointer)), "{answer}");
             assert!(keys.is_empty() && !answer.to_string().contains("Kim"));
         }
+        let twice = by_number().to_string().replacen('{', r#"{"patient": {"authority": "HOSP", "number": "7"}, "#, 1);
+        let (status, answer, keys) = post(Some(known()), "application/json", &twice).await;
+        assert!(status == 422 && answer.contains("has a field twice") && keys.is_empty(), "{answer}");
         let (_, answer, _) = post(None, "application/json", &by_number()).await;
         assert!(answer.contains("site.file"), "{answer}");
     }

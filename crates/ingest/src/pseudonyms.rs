@@ -1,6 +1,6 @@
 //! `POST /v1/pseudonyms`: staff who have a record number find the patient's pseudonym. Who asked is logged, for whom is not.
 
-use crate::http::read;
+use crate::http::{BODIES_COMING, read};
 use crate::problem::Problem;
 use crate::site::Pseudonyms;
 use axum::Router;
@@ -14,10 +14,13 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 /// Largest request, bytes.
 const BODY_BYTES: usize = 16 << 10;
+/// Bytes of requests that are coming.
+static COMING: Semaphore = Semaphore::const_new(BODIES_COMING * BODY_BYTES);
 /// How long a request's body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -157,7 +160,7 @@ async fn answer(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Pseudony
         return Err(Problem::unauthorised("send the bearer token of an authorised account"));
     };
     let slow = |_| Problem::too_slow(format!("the body did not come within {BODY_TIME:?}"));
-    let body = tokio::time::timeout(BODY_TIME, read(headers, body, BODY_BYTES)).await.map_err(slow)??;
+    let body = tokio::time::timeout(BODY_TIME, read(headers, body, BODY_BYTES, &COMING)).await.map_err(slow)??;
     let asked: Number = serde_json::from_slice(&body).map_err(|e| {
         // serde_json's own words may quote what it found.
         let mut detail = String::from("the body must be {\"authority\": …, \"number\": …}");

@@ -10,7 +10,8 @@
 
 mod answer;
 
-use crate::http::read;
+use crate::http::{BODIES_COMING, read};
+use crate::problem::Problem;
 use answer::{Answer, Fault, KIND};
 use axum::Router;
 use axum::extract::{FromRequest, Path, Query, Request, State};
@@ -23,9 +24,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Largest body of a request, bytes.
 const MOST_BODY_BYTES: usize = 1 << 20;
+/// Bytes of bodies that are coming.
+static COMING: Semaphore = Semaphore::const_new(BODIES_COMING * MOST_BODY_BYTES);
 /// How long a request's body may take to come.
 const BODY_TIME: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 /// What a new version of a schema has to be; `journeylog schemas check` holds it.
@@ -156,8 +160,11 @@ impl<S: Sync> FromRequest<S> for Asked {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
         let (head, body) = request.into_parts();
-        let read = tokio::time::timeout(BODY_TIME, read(&head.headers, body, MOST_BODY_BYTES)).await;
-        let wrong = |_| Fault::schema(format!("the body broke off, or has more than {MOST_BODY_BYTES} bytes"));
+        let read = tokio::time::timeout(BODY_TIME, read(&head.headers, body, MOST_BODY_BYTES, &COMING)).await;
+        let wrong = |p: Problem| match p.retry_after {
+            Some(_) => Fault::busy(),
+            None => Fault::schema(format!("the body broke off, or has more than {MOST_BODY_BYTES} bytes")),
+        };
         let text = read.map_err(|_| Fault::too_slow())?.map_err(wrong)?;
         serde_json::from_slice(&text).map_err(|_| Fault::schema("the body has to be {\"schema\": \"…\"}"))
     }

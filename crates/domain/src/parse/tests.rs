@@ -34,6 +34,21 @@ fn with(pointer: &str, value: serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
+fn a_generic_value_has_no_name_twice() {
+    let json = r#"{"a": [1, -2, 3.5, 1e999, true, null, {"b": "c\u00e9"}], "d": {"a": 18446744073709551615}}"#;
+    assert!(value(json.as_bytes()).is_err(), "no number");
+    let json = json.replace("1e999, ", "");
+    assert_eq!(value(json.as_bytes()).unwrap(), serde_json::from_str::<serde_json::Value>(&json).unwrap());
+    for twice in [r#"{"a":1,"a":1}"#, r#"[{"x":{"a":1,"b":2,"\u0061":3}}]"#] {
+        let ParseError::Fields(fields) = value(twice.as_bytes()).unwrap_err() else { panic!("{twice}") };
+        assert!(fields[0].reason.starts_with("has a field twice"), "{fields:?}");
+    }
+    assert!(matches!(value(b"{"), Err(ParseError::Json(_))));
+    assert!(matches!(value(b"\"\xff\""), Err(ParseError::Json(_))));
+    assert!(matches!(value("[".repeat(500).as_bytes()), Err(ParseError::Json(_))), "no deeper than the stack is");
+}
+
+#[test]
 fn reads_an_event_and_writes_it_again() {
     let e = event(booked().to_string().as_bytes()).unwrap();
     assert_eq!(event(e.to_json().as_bytes()).unwrap(), e);

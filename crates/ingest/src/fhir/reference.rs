@@ -67,19 +67,13 @@ impl<'a> Link<'a> {
     }
 }
 
-/// System and value of `identifier=system|value` in a search, where each may be percent-encoded.
-fn searched(query: &str) -> Option<(Option<Cow<'_, str>>, Cow<'_, str>)> {
-    let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8().ok();
-    let number = decoded(query.split('&').find_map(|p| p.strip_prefix("identifier="))?)?;
-    let (system, value) = match number {
-        Cow::Borrowed(n) => n.rsplit_once('|').map_or((None, n.into()), |(s, v)| (Some(s.into()), v.into())),
-        Cow::Owned(n) => match n.rsplit_once('|') {
-            Some((s, v)) => (Some(Cow::Owned(s.to_owned())), Cow::Owned(v.to_owned())),
-            None => (None, Cow::Owned(n)),
-        },
-    };
+/// System and value of `identifier=system|value` in a search, which may be percent-encoded.
+fn searched(query: &str) -> Option<(Option<String>, String)> {
+    let number = crate::http::percent_decoded(query.split('&').find_map(|p| p.strip_prefix("identifier="))?)?;
+    let (system, value) = number.rsplit_once('|').map_or((None, &*number), |(s, v)| (Some(s), v));
+    let system = system.filter(|s| !s.trim().is_empty()).map(str::to_owned);
     // Nobody is known by no number: it would be one patient for all of them.
-    Some((system.filter(|s| !s.trim().is_empty()), value)).filter(|(_, value)| !value.trim().is_empty())
+    (!value.trim().is_empty()).then(|| (system, value.to_owned()))
 }
 
 impl<'a> Unit<'a> {
@@ -119,7 +113,7 @@ impl<'a> Unit<'a> {
         if let Some((kind, query)) = text.split_once('?') {
             // A conditional reference, as in a transaction.
             link.kind = kind.rsplit('/').next();
-            link.identifier = searched(query);
+            link.identifier = searched(query).map(|(system, value)| (system.map(Cow::Owned), value.into()));
             return;
         }
         let named = type_and_id(text);

@@ -8,7 +8,7 @@ use crate::site::Pseudonyms;
 use crate::testing::{MemoryLog, Mood};
 use axum::http::Request;
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 const SITE: &str = r#"
@@ -307,6 +307,8 @@ async fn what_is_no_fhir_is_refused_with_an_outcome() {
     assert_eq!(post("application/fhir+json; charset=euc-kr", "{}").await, is(415, "not-supported", ""));
     assert_eq!(post(ok, "{").await, is(400, "structure", ""));
     assert_eq!(post(ok, "").await, is(400, "structure", ""));
+    let twice = appointment(1, "booked").to_string().replacen('{', r#"{"participant": [], "#, 1);
+    assert_eq!(post(ok, &twice).await, is(400, "structure", ""));
     assert_eq!(post(ok, "[]").await, is(400, "structure", "Resource"));
     assert_eq!(post(ok, "{}").await, is(422, "required", "Resource.resourceType"));
     assert_eq!(post(ok, r#"{"resourceType":"Apointment"}"#).await, is(422, "not-supported", "Resource.resourceType"));

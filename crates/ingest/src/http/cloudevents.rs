@@ -26,7 +26,7 @@ pub(super) fn is_binary(headers: &HeaderMap) -> bool {
 
 /// Reads a structured CloudEvent.
 pub(super) fn structured(text: &str, known: Option<&Pseudonyms>) -> Result<Event, Problem> {
-    let value: Value = serde_json::from_str(text).map_err(|e| Problem::malformed(parse::not_json(&e)))?;
+    let value = parse::value(text.as_bytes()).map_err(Problem::of_parse)?;
     let Value::Object(mut envelope) = value else {
         return Err(Problem::invalid(vec![FieldError::new("", "must be a CloudEvent: a JSON object")]));
     };
@@ -53,7 +53,7 @@ pub(super) fn binary(headers: &HeaderMap, text: &str, known: Option<&Pseudonyms>
             envelope.insert(attribute.to_owned(), Value::String(value));
         }
     }
-    let data = serde_json::from_str(text).map_err(|e| Problem::malformed(parse::not_json(&e)))?;
+    let data = parse::value(text.as_bytes()).map_err(Problem::of_parse)?;
     open(&envelope, Some(data), ("/ce-", ""), known)
 }
 
@@ -176,8 +176,8 @@ fn merge(
     }
 }
 
-/// RFC 3986 percent-decoding, as the HTTP binding of CloudEvents has it.
-fn percent_decoded(text: &str) -> Option<String> {
+/// RFC 3986 percent-decoding, as the HTTP binding of CloudEvents and searches in FHIR have it.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {

@@ -167,6 +167,22 @@ fn stalled(first: &'static str) -> Body {
 }
 
 #[tokio::test]
+async fn bodies_that_come_slowly_hold_no_more_than_their_room() {
+    let body_time = std::time::Duration::from_millis(500);
+    let s = Arc::new(server_with(Limits { body_bytes: 1_000, body_time, ..Limits::default() }));
+    let begun: &'static str = Box::leak("x".repeat(990).into_boxed_str());
+    let send = |_| {
+        let s = s.clone();
+        tokio::spawn(async move { s.post("application/json", stalled(begun)).await.status })
+    };
+    let all = futures::future::join_all((0..BODIES_COMING + 5).map(send)).await;
+    let busy = all.iter().filter(|status| *status.as_ref().unwrap() == 429).count();
+    assert_eq!((busy, all.len() - busy), (5, BODIES_COMING), "the others are given up as too slow");
+    // The room is free again.
+    assert_eq!(s.json(&booking(1)).await.status, 201);
+}
+
+#[tokio::test]
 async fn slow_bodies_are_given_up() {
     let soon = Duration::from_millis(100);
     let s = server_with(Limits { body_time: soon, stream_idle: soon, ..Limits::default() });

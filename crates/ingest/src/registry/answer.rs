@@ -51,6 +51,10 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, 405, "HTTP 405 Method Not Allowed")
     }
 
+    pub(super) fn busy() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, 429, "HTTP 429 Too Many Requests")
+    }
+
     pub(super) fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, 408, "HTTP 408 Request Timeout")
     }

@@ -1,6 +1,6 @@
 //! Appointment: booked, moved, changed, arrived, fulfilled, cancelled, not kept.
 
-use super::{Mapped, Memory, Told, Unit, minutes, one};
+use super::{MOST_EVENTS, Mapped, Memory, Told, Unit, minutes, one};
 use crate::fhir::element::{Code, When};
 use crate::fhir::outcome::Issue;
 use crate::fhir::recent::{Recent, Visit};
@@ -12,9 +12,12 @@ use domain::{Event, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What an appointment says beside its status.
+#[derive(Clone)]
 struct Details {
     id: String,
     patient: String,
+    /// Further patients, of a group.
+    others: Vec<String>,
     start: Option<When>,
     duration: Option<i32>,
     service: Option<String>,
@@ -46,7 +49,24 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
     let booked_for = start.filter(|_| status == "booked");
     let visit = known.visit(unit.order()?, xxh3_64(state.as_bytes()), booked_for, Some(details.hash()));
     memory.changes.insert(key, known);
-    told(unit, status, &named(&state, visit), visit, details)
+    of_each(details, &named(&state, visit), |state, d| told(unit, status, state, visit, d))
+}
+
+/// The events of each patient, the first one's under the state's own name.
+fn of_each(
+    mut details: Details,
+    state: &str,
+    tell: impl Fn(&str, Details) -> Result<Mapped, Issue>,
+) -> Result<Mapped, Issue> {
+    let others = std::mem::take(&mut details.others);
+    let Mapped::Events(mut all) = tell(state, details.clone())? else { return tell(state, details) };
+    for patient in others {
+        let state = format!("{state}, {patient}");
+        if let Mapped::Events(told) = tell(&state, Details { patient, ..details.clone() })? {
+            all.extend(told);
+        }
+    }
+    Ok(Mapped::Events(all))
 }
 
 /// A state that the appointment came back to is another one.
@@ -104,20 +124,35 @@ pub(in crate::fhir) fn learn(event: &Event, recent: &mut Recent) {
 
 fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
     let root = &unit.root;
-    let (mut patient, mut other, mut practitioner) = (None, false, None);
+    let (mut subject, mut patients, mut other, mut practitioner) = (None, Vec::new(), false, None);
     // R5 has a subject beside the participants.
-    for e in root.each("subject").into_iter().chain(root.each("participant").iter().filter_map(|p| p.get("actor"))) {
+    let participants = root.each("participant");
+    let actors = participants.iter().filter_map(|p| Some((false, p.get("actor")?)));
+    for (about, e) in root.each("subject").into_iter().map(|s| (true, s)).chain(actors) {
         let link = unit.link(&e)?;
+        // Nobody may say what it is, but only patients have such numbers.
+        let is_patient = link.kind == Some("Patient") || link.kind.is_none() && unit.is_record_number(&link);
         match link.kind {
-            Some("Patient") if patient.is_none() => patient = Some(unit.patient(&link)?),
-            // Nobody says what it is, but only patients have such numbers.
-            None if patient.is_none() && unit.is_record_number(&link) => patient = Some(unit.patient(&link)?),
+            _ if is_patient && about => subject = Some(unit.patient(&link)?),
+            _ if is_patient => {
+                let patient = unit.patient(&link)?;
+                if !patients.contains(&patient) && patients.len() <= MOST_EVENTS {
+                    patients.push(patient);
+                }
+            }
             Some("Group") => other = true,
             Some("Practitioner" | "PractitionerRole") if practitioner.is_none() => practitioner = unit.staff(&link)?,
             _ => {}
         }
     }
-    let Some(patient) = patient else {
+    // The subject may be named in another way than as a participant: it is the same patient, unless there are several.
+    if let Some(subject) = subject
+        && patients.len() < 2
+    {
+        patients = vec![subject];
+    }
+    let mut patients = patients.into_iter();
+    let Some(patient) = patients.next() else {
         return if other { Ok(None) } else { Err(unit.root.missing("participant.actor")) };
     };
     let zone = unit.zone();
@@ -140,6 +175,7 @@ fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
     Ok(Some(Details {
         id: unit.own_reference()?,
         patient,
+        others: patients.collect(),
         start,
         duration,
         service: service.map(str::to_owned),
@@ -294,7 +330,7 @@ fn retracted(unit: &Unit<'_>, d: Details) -> Result<Mapped, Issue> {
     let Some(start) = &d.start else { return unit.retract(Vec::new()) };
     let state = format!("booked for {}", start.at.0);
     let visit = Visit { round: 0, moved: false, followed: false, changed: false };
-    match booked(unit, &state, visit, d)? {
+    match of_each(d, &state, |state, d| booked(unit, state, visit, d))? {
         Mapped::Events(told) => unit.retract(told),
         nothing => Ok(nothing),
     }

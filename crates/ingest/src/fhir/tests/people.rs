@@ -109,6 +109,28 @@ async fn merged_records_are_told_once_by_both() {
 }
 
 #[tokio::test]
+async fn each_patient_of_a_group_has_the_appointment() {
+    let s = server();
+    let of = |n: &str| json!({"actor": {"identifier": {"system": "http://hospital.example/mrn", "value": n}}});
+    let mut group = appointment(1, "booked");
+    group["participant"] = json!([of("1"), of("2"), of("1"), {"actor": {"reference": "Practitioner/d1"}}]);
+    assert_eq!((s.post(&group).await.status, s.post(&group).await.status), (201, 200));
+    let mut all: Vec<String> =
+        s.events().iter().map(|e| e["header"]["patient_id"].as_str().unwrap().to_owned()).collect();
+    all.sort();
+    let mut expected = vec![known().patient("main", "1"), known().patient("main", "2")];
+    expected.sort();
+    assert_eq!(all, expected);
+    group["status"] = "entered-in-error".into();
+    assert_eq!(s.post(&group).await.status, 201);
+    assert_eq!(s.kinds().iter().filter(|k| *k == "EventRetracted").count(), 2);
+    // R5's subject is the participant, named once more.
+    let mut r5 = with_actor(&json!({"reference": "Patient/p1"}));
+    r5["subject"] = patient();
+    assert_eq!(pseudonym_of(&server(), &r5).await, known().patient("main", "0012"));
+}
+
+#[tokio::test]
 async fn no_event_shows_a_record_number() {
     let s = server();
     let other = json!({"identifier": {"system": "http://hospital.example/mrn", "value": "90054321"}});
