@@ -94,11 +94,16 @@ impl Event {
     }
 }
 
+/// [`Event::content_hash`] of an event that is JSON already.
+pub(crate) fn hash_of_json(json: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(json.as_bytes())
+}
+
 impl Event {
     /// Hash of the content (xxh3 over [`Event::to_json`]): the same for a resend, also after nullable fields were added to
     /// the schema.
     #[must_use]
     pub fn content_hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(self.to_json().as_bytes())
+        hash_of_json(&self.to_json())
     }
 }

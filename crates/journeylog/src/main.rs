@@ -32,6 +32,21 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static MALLOC_CONF: &[u8; 46] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0\0";
 
+/// For a rebuild, whose large pieces of memory come and go: getting each anew from the kernel takes a fifth of its processor time.
+#[allow(unsafe_code)]
+fn keep_freed_pages() {
+    let mut keep_ms = 10_000_isize;
+    for name in [c"arenas.dirty_decay_ms", c"arena.0.dirty_decay_ms", c"arena.1.dirty_decay_ms"] {
+        let (none, new) = (std::ptr::null_mut(), std::ptr::from_mut(&mut keep_ms).cast());
+        // SAFETY: jemalloc's manual gives these names this type (ssize_t), and the value is copied.
+        let failed =
+            unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), none, std::ptr::null_mut(), new, size_of::<isize>()) };
+        if failed != 0 {
+            tracing::debug!(code = failed, "the allocator keeps its pages as it did");
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
@@ -130,7 +145,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Restore { dir, force, why } => {
             runtime.block_on(operations::backup::restore(&settings, &dir, force, &why))
         }
-        Command::Rebuild(arguments) => runtime.block_on(operations::rebuild::rebuild(&settings, &arguments)),
+        Command::Rebuild(arguments) => {
+            keep_freed_pages();
+            runtime.block_on(operations::rebuild::rebuild(&settings, &arguments))
+        }
         Command::Switch { view, generation, why } => {
             runtime.block_on(operations::generations::switch(&settings, view.into(), generation, &why))
         }

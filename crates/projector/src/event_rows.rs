@@ -33,26 +33,31 @@ impl<V: EventRows> Projection for Rows<V> {
     }
 
     fn item(&self, event: Event, position: Position) -> Option<Item> {
-        let hash = event.content_hash();
-        let rows = self.1.rows(&event, hash, position.partition, position.offset);
+        let (hash, rows) = self.1.rows(&event, position.partition, position.offset);
         (!rows.is_empty()).then(|| Item { hash: hash.cast_signed(), rows })
     }
 
-    fn build(&self, items: &[&Item]) -> Built {
+    fn build(&self, items: Vec<Item>) -> Built {
         let mut built = Built { tables: V::TABLES.iter().map(|_| Vec::new()).collect(), ..Built::default() };
-        let mut seen: HashMap<Vec<String>, i64> = HashMap::with_capacity(items.len());
+        let mut seen: HashMap<Vec<&str>, i64> = HashMap::with_capacity(items.len());
+        let mut first = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
-            let Some(first) = item.row(0) else { continue };
-            match seen.entry(first[..V::TABLES[0].key].iter().map(text).collect()) {
-                Entry::Occupied(hash) if *hash.get() == item.hash => {}
-                Entry::Occupied(_) => built.rejected.push(Rejected::conflict(i)),
-                Entry::Vacant(place) => {
+            let key = item.row(0).map(|row| row[..V::TABLES[0].key].iter().map(text).collect());
+            first.push(match key.map(|key| seen.entry(key)) {
+                Some(Entry::Vacant(place)) => {
                     place.insert(item.hash);
-                    for (table, row) in &item.rows {
-                        built.tables[*table].push(row.clone());
-                    }
+                    true
                 }
-            }
+                Some(Entry::Occupied(hash)) if *hash.get() != item.hash => {
+                    built.rejected.push(Rejected::conflict(i));
+                    false
+                }
+                _ => false,
+            });
+        }
+        drop(seen);
+        for (table, row) in items.into_iter().zip(first).filter(|(_, first)| *first).flat_map(|(item, _)| item.rows) {
+            built.tables[table].push(row);
         }
         built
     }
@@ -96,7 +101,7 @@ async fn differing(tx: &mut Tx, target: Target<'_>, items: &[&Item]) -> Result<V
         target.columns[..target.key].iter().copied().chain([("content_hash", Type::Int)]).collect();
     let key = target.key;
     let mut seen = HashSet::new();
-    let name = |row: &[Value]| row[..key].iter().map(text).collect::<Vec<_>>();
+    let name = |row: &[Value]| row[..key].iter().map(|v| text(v).to_owned()).collect::<Vec<_>>();
     let keys: Vec<&[Value]> =
         items.iter().filter_map(|i| i.row(0)).filter(|r| seen.insert(name(r))).map(|r| &r[..key]).collect();
     let rows = tx.select_keys(Target { columns: &columns, ..target }, &keys).await?;
@@ -105,10 +110,10 @@ async fn differing(tx: &mut Tx, target: Target<'_>, items: &[&Item]) -> Result<V
     Ok(items.iter().enumerate().filter(|(_, i)| differs(i)).map(|(n, _)| n).collect())
 }
 
-fn text(v: &Value) -> String {
+/// A part of a key, which is text (see [`EventRows::TABLES`]).
+fn text(v: &Value) -> &str {
     match v {
-        Value::Text(t) => t.clone(),
-        Value::Int(n) => n.to_string(),
-        _ => String::new(),
+        Value::Text(t) => t,
+        _ => "",
     }
 }

@@ -63,10 +63,11 @@ impl<F: PatientFold> Projection for Folded<F> {
         Some(Item { patient: self.1.key(&event), partition: position.partition, id, hash, fact })
     }
 
-    fn build(&self, items: &[&Self::Item]) -> Built {
+    fn build(&self, items: Vec<Self::Item>) -> Built {
+        let items: Vec<&Self::Item> = items.iter().collect();
         let mut writes = Writes::new(F::TABLES.len());
-        for (patient, indexes) in by_patient(items) {
-            self.fold(patient, None, items, &indexes, &mut writes);
+        for (patient, indexes) in by_patient(&items) {
+            self.fold(patient, None, &items, &indexes, &mut writes);
         }
         let tables = writes.tables.into_iter().map(|t| t.upserts).collect();
         Built { tables, states: writes.states, rejected: writes.rejected }

@@ -54,7 +54,7 @@ pub trait Projection: Send + Sync + 'static {
     fn item(&self, event: Event, position: Position) -> Option<Self::Item>;
 
     /// What items make from nothing: all there is of their keys, in the log's order. Pure.
-    fn build(&self, items: &[&Self::Item]) -> Built;
+    fn build(&self, items: Vec<Self::Item>) -> Built;
 
     /// The key of the log's records whose rows lie under `key`.
     fn record_key<'k>(&self, key: &'k str) -> &'k str;
@@ -89,7 +89,7 @@ impl<P: Projection> Projection for Arc<P> {
         (**self).item(event, position)
     }
 
-    fn build(&self, items: &[&Self::Item]) -> Built {
+    fn build(&self, items: Vec<Self::Item>) -> Built {
         (**self).build(items)
     }
 

@@ -29,7 +29,7 @@ impl<P: Projection> Projection for Limited<P> {
         }
     }
 
-    fn build(&self, items: &[&P::Item]) -> Built {
+    fn build(&self, items: Vec<P::Item>) -> Built {
         self.view.build(items)
     }
 

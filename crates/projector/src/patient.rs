@@ -85,16 +85,19 @@ pub struct Must {
 
 /// What `records` of one key, in order, make; those that are dead letters don't count.
 pub fn must<P: Projection>(view: &P, records: &[Record], letters: &BTreeSet<u64>) -> Must {
-    let (mut items, mut lost) = (Vec::new(), Vec::new());
+    let (mut items, mut of, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for record in records.iter().filter(|r| !letters.contains(&r.position.offset)) {
         match outcome(view, record) {
-            Outcome::Item(item) => items.push((record, item)),
+            Outcome::Item(item) => {
+                items.push(item);
+                of.push(record);
+            }
             Outcome::Unused => {}
             Outcome::Poison { code, reason, parks } => lost.push(letter(record, code, reason, parks)),
         }
     }
-    let built = view.build(&items.iter().map(|(_, item)| item).collect::<Vec<_>>());
-    lost.extend(built.rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));
+    let built = view.build(items);
+    lost.extend(built.rejected.iter().filter_map(|r| Some(rejection(of.get(r.index)?, r))));
     let mut rows = built.tables;
     rows.extend(view.spec().state.then_some(built.states));
     Must { rows, lost }

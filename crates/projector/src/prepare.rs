@@ -36,6 +36,17 @@ pub enum Outcome<I> {
     Poison { code: &'static str, reason: String, parks: bool },
 }
 
+impl<I> Outcome<I> {
+    /// The same, with what is to be written left where it is.
+    pub fn as_ref(&self) -> Outcome<&I> {
+        match self {
+            Self::Item(item) => Outcome::Item(item),
+            Self::Unused => Outcome::Unused,
+            Self::Poison { code, reason, parks } => Outcome::Poison { code, reason: reason.clone(), parks: *parks },
+        }
+    }
+}
+
 /// Decodes until the dispatcher or the writer is gone.
 pub async fn prepare<P: Projection>(
     view: Arc<P>,

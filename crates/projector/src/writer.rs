@@ -275,31 +275,52 @@ impl<P: Projection> Writer<P> {
 }
 
 /// Sorts records into what is to be written and what is a dead letter already; also how many there are.
-#[allow(clippy::type_complexity)]
 pub fn sort<'b, I: 'b>(
     records: impl Iterator<Item = &'b Prepared<I>>,
     parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>,
 ) -> (Vec<(&'b Record, &'b I)>, Vec<NewDeadLetter>, u64) {
     let (mut items, mut letters, mut count) = (Vec::new(), Vec::new(), 0);
-    for Prepared { record, outcome } in records {
+    for prepared in records {
         count += 1;
-        let waits = parked.get(&record.position.partition).is_some_and(|keys| keys.contains(&record.key[..]));
-        match outcome {
-            _ if waits => {
-                let reason = "waits behind an earlier record of its key".to_owned();
-                letters.push(NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) });
-            }
-            Outcome::Item(item) => items.push((record, item)),
-            Outcome::Unused => {}
-            Outcome::Poison { code, reason, parks } => {
-                if *parks {
-                    parked.entry(record.position.partition).or_default().insert(record.key.to_vec());
-                }
-                letters.push(letter(record, code, reason.clone(), *parks));
-            }
+        match sorted(&prepared.record, prepared.outcome.as_ref(), parked) {
+            Sorted::Item(item) => items.push((&prepared.record, item)),
+            Sorted::Letter(letter) => letters.push(letter),
+            Sorted::Unused => {}
         }
     }
     (items, letters, count)
+}
+
+/// What is done with a record.
+pub enum Sorted<I> {
+    /// To be written.
+    Item(I),
+    /// A dead letter.
+    Letter(NewDeadLetter),
+    /// Nothing.
+    Unused,
+}
+
+/// Sorts one record, whose key may be parked; notes the key when the record parks it.
+pub fn sorted<I>(record: &Record, outcome: Outcome<I>, parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>) -> Sorted<I> {
+    let waits = parked.get(&record.position.partition).is_some_and(|keys| keys.contains(&record.key[..]));
+    match outcome {
+        _ if waits => Sorted::Letter(behind(record)),
+        Outcome::Item(item) => Sorted::Item(item),
+        Outcome::Unused => Sorted::Unused,
+        Outcome::Poison { code, reason, parks } => {
+            if parks {
+                parked.entry(record.position.partition).or_default().insert(record.key.to_vec());
+            }
+            Sorted::Letter(letter(record, code, reason, parks))
+        }
+    }
+}
+
+/// The dead letter of a record whose key is parked.
+pub fn behind(record: &Record) -> NewDeadLetter {
+    let reason = "waits behind an earlier record of its key".to_owned();
+    NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) }
 }
 
 /// The dead letter of an item that the view could not take.

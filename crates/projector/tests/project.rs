@@ -127,7 +127,7 @@ async fn timeline_is_right(store: &Store, log: &MemoryLog) {
     let mut first: BTreeMap<(String, String), Row> = BTreeMap::new();
     for r in log.all() {
         let e = codec::decode(&r.value).unwrap();
-        for (table, row) in Timeline.rows(&e, e.content_hash(), r.position.partition, r.position.offset) {
+        for (table, row) in Timeline.rows(&e, r.position.partition, r.position.offset).1 {
             if table == 0 {
                 first.entry((e.key(), e.header().event_id.to_string())).or_insert(row);
             }

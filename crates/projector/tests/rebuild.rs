@@ -248,7 +248,7 @@ impl<P: Projection> Projection for Faulty<P> {
     fn item(&self, event: Event, position: Position) -> Option<P::Item> {
         self.0.item(event, position)
     }
-    fn build(&self, items: &[&P::Item]) -> Built {
+    fn build(&self, items: Vec<P::Item>) -> Built {
         let mut built = self.0.build(items);
         (self.1)(&mut built);
         built

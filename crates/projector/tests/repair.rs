@@ -416,7 +416,7 @@ impl<P: Projection> Projection for Faulty<P> {
         assert!(!self.1.contains(&event.header().event_id.to_string()), "a fault in the fold");
         self.0.item(event, position)
     }
-    fn build(&self, items: &[&P::Item]) -> Built {
+    fn build(&self, items: Vec<P::Item>) -> Built {
         self.0.build(items)
     }
     fn record_key<'k>(&self, key: &'k str) -> &'k str {

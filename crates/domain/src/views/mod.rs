@@ -54,9 +54,9 @@ pub trait EventRows: Send + Sync + 'static {
     /// idempotent, and another hash under a used id is a conflict.
     const TABLES: &'static [Table];
 
-    /// The rows of one event, each with the index of its table in [`Self::TABLES`]. `hash` is the event's content hash,
-    /// `partition` and `offset` its place in the log.
-    fn rows(&self, event: &Event, hash: u64, partition: u32, offset: u64) -> Vec<(usize, Row)>;
+    /// The event's content hash, and its rows, each with the index of its table in [`Self::TABLES`]. `partition` and `offset`
+    /// are its place in the log.
+    fn rows(&self, event: &Event, partition: u32, offset: u64) -> (u64, Vec<(usize, Row)>);
 }
 
 /// The views, by the name that commands, groups and tables use.

@@ -32,7 +32,7 @@ pub async fn timeline(log: &dyn eventlog::Log) -> Tables {
     let mut seen = BTreeSet::new();
     for (at, event) in events(log).await {
         if seen.insert((event.key(), event.header().event_id)) {
-            for (t, row) in Timeline.rows(&event, event.content_hash(), at.partition, at.offset) {
+            for (t, row) in Timeline.rows(&event, at.partition, at.offset).1 {
                 put(&mut tables, &Timeline::TABLES[t], &row);
             }
         }

@@ -2,9 +2,10 @@
 
 use super::Shared;
 use super::spill::{Job, Raw};
-use crate::prepare::{Outcome, Prepared, outcome};
-use crate::writer::{letter, rejection, sort};
+use crate::prepare::{Outcome, outcome};
+use crate::writer::{Sorted, behind, letter, rejection, sorted};
 use crate::{Built, Projection, ProjectorError};
+use eventlog::Record;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -56,48 +57,51 @@ pub fn fold<P: Projection>(shared: &Shared<P>, job: Job) -> Result<Option<Folded
     let partition = job.slice.partition;
     let mut raw = job.records.read(partition)?;
     raw.retain(|r| !shared.discarded.contains(&(partition, r.record.position.offset)));
-    let mut prepared = Vec::with_capacity(raw.len());
+    let mut outcomes = Vec::with_capacity(raw.len());
     for step in raw.chunks(STEP) {
         if !shared.pace.take(step.len(), &shared.cancel) {
             return Ok(None);
         }
-        prepared.extend(decode(&*shared.view, step));
+        outcomes.extend(decode(&*shared.view, step));
         shared.progress.folded(step.len() as u64);
     }
-    let (built, letters) = build(&*shared.view, &raw, &prepared);
-    drop(prepared);
+    let (built, letters) = build(&*shared.view, &raw, outcomes);
     drop(raw);
     Ok(Some(Folded { tables: encode(shared.store.engine(), &shared.generation, built), letters }))
 }
 
 /// What each record is to the view.
-pub fn decode<P: Projection>(view: &P, raw: &[Raw]) -> impl Iterator<Item = Prepared<P::Item>> {
-    raw.iter().map(|r| Prepared { outcome: outcome(view, &r.record), record: r.record.clone() })
+pub fn decode<P: Projection>(view: &P, raw: &[Raw]) -> impl Iterator<Item = Outcome<P::Item>> {
+    raw.iter().map(|r| outcome(view, &r.record))
 }
 
 /// The rows of a slice, and the records that become dead letters, as the live projector would have them: what comes after a
 /// record that parks its key waits behind it.
-pub fn build<P: Projection>(view: &P, raw: &[Raw], prepared: &[Prepared<P::Item>]) -> (Built, Vec<NewDeadLetter>) {
-    let (items, mut letters, _) = sort(prepared.iter(), &mut BTreeMap::new());
-    let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
-    let built = view.build(&plain);
+pub fn build<P: Projection>(view: &P, raw: &[Raw], outcomes: Vec<Outcome<P::Item>>) -> (Built, Vec<NewDeadLetter>) {
+    let (mut items, mut of, mut unused, mut letters) =
+        (Vec::with_capacity(raw.len()), Vec::new(), Vec::new(), Vec::new());
+    let mut parked = BTreeMap::new();
+    for (Raw { record, .. }, outcome) in raw.iter().zip(outcomes) {
+        match sorted(record, outcome, &mut parked) {
+            Sorted::Item(item) => {
+                items.push(item);
+                of.push(record);
+            }
+            Sorted::Letter(letter) => letters.push(letter),
+            Sorted::Unused => unused.push(record),
+        }
+    }
+    let built = view.build(items);
     let mut stopped: HashMap<&[u8], u64> = HashMap::new();
     for r in &built.rejected {
-        let Some((record, _)) = items.get(r.index) else { continue };
+        let Some(record) = of.get(r.index) else { continue };
         letters.push(rejection(record, r));
         if r.parks && !r.behind {
             stopped.insert(&record.key, record.position.offset);
         }
     }
-    if !stopped.is_empty() {
-        for Prepared { record, outcome } in prepared {
-            let waits = stopped.get(&record.key[..]).is_some_and(|at| *at < record.position.offset);
-            if waits && matches!(outcome, Outcome::Unused) {
-                let reason = "waits behind an earlier record of its key".to_owned();
-                letters.push(NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) });
-            }
-        }
-    }
+    let waits = |r: &&Record| stopped.get(&r.key[..]).is_some_and(|at| *at < r.position.offset);
+    letters.extend(unused.into_iter().filter(waits).map(behind));
     letters.sort_by_key(|l| l.offset);
     for l in &mut letters {
         if let Ok(i) = raw.binary_search_by_key(&l.offset, |r| r.record.position.offset) {

@@ -56,8 +56,8 @@ pub async fn sample<P: Projection>(
     let spec = view.spec();
     let bulks = tokio::task::spawn_blocking(move || {
         let raw = Source::Memory(records).read(partition)?;
-        let prepared: Vec<_> = fold::decode(&*view, &raw).collect();
-        let (built, _) = fold::build(&*view, &raw, &prepared);
+        let outcomes: Vec<_> = fold::decode(&*view, &raw).collect();
+        let (built, _) = fold::build(&*view, &raw, outcomes);
         let columns = spec.tables.iter().map(|t| t.columns).chain([store::STATE]);
         let rows = built.tables.into_iter().chain([built.states]);
         Ok::<_, ProjectorError>(columns.zip(rows).map(|(c, rows)| (c, engine.bulk(c, rows))).collect::<Vec<_>>())

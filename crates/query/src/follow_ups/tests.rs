@@ -56,7 +56,7 @@ impl World {
         let state: Vec<Value> = vec![patient.clone().into(), 0.into(), facts.to_bytes().into()];
         tx.upsert(f.state().unwrap(), &[&state]).await?;
         tx.upsert(f.target(0), &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await?;
-        for (i, row) in Timeline.rows(event, event.content_hash(), 0, offset.cast_unsigned()) {
+        for (i, row) in Timeline.rows(event, 0, offset.cast_unsigned()).1 {
             tx.insert_ignore(t.target(i), &[&row]).await?;
         }
         tx.execute("DELETE FROM checkpoints", &[]).await?;

@@ -133,7 +133,7 @@ impl Fixture {
         let step = Advance { partition: 0, expected: from, next, appended_ms: 0, last_hash: 0 };
         assert_eq!(tx.advance("timeline", self.generation.number, &[step]).await.unwrap().len(), 1);
         for (event, offset) in events.iter().zip(from..) {
-            for (table, row) in Timeline.rows(event, event.content_hash(), 0, offset) {
+            for (table, row) in Timeline.rows(event, 0, offset).1 {
                 let rows: [&[Column]; 1] = [&row];
                 tx.insert_ignore(self.generation.target(table), &rows).await.unwrap();
             }

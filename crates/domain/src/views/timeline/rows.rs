@@ -1,6 +1,6 @@
 //! What the timeline keeps of an event.
 
-use crate::event::Event;
+use crate::event::{Event, hash_of_json};
 use crate::table::{Row, Table, Type, Value};
 use crate::views::EventRows;
 
@@ -68,13 +68,16 @@ impl EventRows for Timeline {
         },
     ];
 
-    fn rows(&self, event: &Event, hash: u64, partition: u32, offset: u64) -> Vec<(usize, Row)> {
+    fn rows(&self, event: &Event, partition: u32, offset: u64) -> (u64, Vec<(usize, Row)>) {
+        // Once for the hash and the column: nothing costs more here.
+        let json = event.to_json();
+        let hash = hash_of_json(&json);
         let replacement = match event {
             Event::EventCorrected(e) => crate::amendments::replacement(e),
             _ => None,
         };
         let holds = replacement.as_ref().unwrap_or(event);
-        let mut out = vec![(ENTRIES, entry(event, holds, hash, partition, offset))];
+        let mut out = vec![(ENTRIES, entry(event, holds, &json, hash, partition, offset))];
         if let Some((surviving, retired, merged)) = link(holds) {
             let h = event.header();
             let row = vec![
@@ -89,11 +92,11 @@ impl EventRows for Timeline {
             ];
             out.push((LINKS, row));
         }
-        out
+        (hash, out)
     }
 }
 
-fn entry(event: &Event, holds: &Event, hash: u64, partition: u32, offset: u64) -> Row {
+fn entry(event: &Event, holds: &Event, json: &str, hash: u64, partition: u32, offset: u64) -> Row {
     let h = event.header();
     let kind = event.kind();
     vec![
@@ -115,7 +118,7 @@ fn entry(event: &Event, holds: &Event, hash: u64, partition: u32, offset: u64) -
         h.source.system.as_str().into(),
         refs(event).into(),
         target(event).into(),
-        event.to_json().into(),
+        json.into(),
     ]
 }
 
@@ -182,12 +185,13 @@ mod tests {
         let e =
             parse(&serde_json::json!({"type": "ConsultStarted", "header": header(Some("p1")), "encounter_id": "e\"1",
             "appointment_id": "a1"}));
-        let rows = Timeline.rows(&e, u64::MAX, 3, 9);
+        let (hash, rows) = Timeline.rows(&e, 3, 9);
+        assert_eq!(hash, e.content_hash());
         assert_eq!(rows.len(), 1);
         let row = &rows[0].1;
         assert_eq!(row.len(), Timeline::TABLES[ENTRIES].columns.len());
         assert_eq!(get(ENTRIES, row, "patient_id"), &"p1".into());
-        assert_eq!(get(ENTRIES, row, "content_hash"), &Value::Int(-1));
+        assert_eq!(get(ENTRIES, row, "content_hash"), &Value::Int(hash.cast_signed()));
         assert_eq!(get(ENTRIES, row, "occurred_at"), &Value::Int(1_772_323_200_000_000));
         assert_eq!(get(ENTRIES, row, "stage"), &"service".into());
         assert_eq!(get(ENTRIES, row, "refs"), &r#"["encounter:e\"1","appointment:a1"]"#.into());
@@ -201,7 +205,7 @@ mod tests {
             &serde_json::json!({"type": "StaffPulseAnswered", "header": header(None), "instrument": "x", "role": "nurse",
             "raw": 3.0, "scale_min": 1.0, "scale_max": 5.0}),
         );
-        let rows = Timeline.rows(&e, 1, 0, 0);
+        let (_, rows) = Timeline.rows(&e, 0, 0);
         assert_eq!(get(ENTRIES, &rows[0].1, "patient_id"), &"s1".into());
         assert_eq!(get(ENTRIES, &rows[0].1, "refs"), &Value::Null);
     }
@@ -211,7 +215,7 @@ mod tests {
         let of = |kind: &str, more: serde_json::Value| {
             let mut e = serde_json::json!({"type": kind, "header": header(Some("p1"))});
             e.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let rows = Timeline.rows(&parse(&e), 1, 0, 0);
+            let (_, rows) = Timeline.rows(&parse(&e), 0, 0);
             rows.get(1).map(|(table, row)| {
                 assert_eq!((*table, row.len()), (LINKS, Timeline::TABLES[LINKS].columns.len()));
                 (
@@ -236,7 +240,7 @@ mod tests {
         let with = serde_json::json!({"type": "PatientsMerged", "header": h, "surviving": "p1", "retired": "p3"});
         let e = parse(&serde_json::json!({"type": "EventCorrected", "header": header(Some("p1")), "reason": "r",
             "target_event_id": "0190f5d0-0000-7000-8000-000000000001", "replacement": with}));
-        let rows = Timeline.rows(&e, 1, 0, 0);
+        let (_, rows) = Timeline.rows(&e, 0, 0);
         assert_eq!(get(ENTRIES, &rows[0].1, "journey_id"), &"j9".into());
         assert_eq!(get(ENTRIES, &rows[0].1, "kind"), &"EventCorrected".into());
         assert_eq!(get(LINKS, &rows[1].1, "retired"), &"p3".into());

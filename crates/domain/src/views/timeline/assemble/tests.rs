@@ -280,7 +280,7 @@ fn from_rows(events: &[Event]) -> Vec<Stored> {
     use crate::views::EventRows as _;
     let mut kept: BTreeMap<(String, String), Stored> = BTreeMap::new();
     for e in events {
-        let rows = super::super::Timeline.rows(e, e.content_hash(), 0, 0);
+        let (_, rows) = super::super::Timeline.rows(e, 0, 0);
         let [Value::Text(patient), Value::Text(event), ..] = rows[0].1.as_slice() else { panic!("text keys") };
         let Some(Value::Text(json)) = rows[0].1.last() else { panic!("the event comes last") };
         let stored = Stored::read(patient.clone(), 0, 0, json).unwrap();
