@@ -18,6 +18,7 @@ check: ## What CI checks besides tests; changes nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items --quiet
+	cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 >/dev/null
 	cargo run --quiet --locked -p journeylog -- schemas check
 	tests/api-drift.sh
 	cargo test -p journeylog -p journeylog-store --quiet --locked --test arrows --test migrations
