@@ -341,6 +341,22 @@ impl Tx {
         self.batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await
     }
 
+    /// Has PostgreSQL compress the large values of a column by LZ4, where it was built with it: a state is written anew with each
+    /// batch, and the default method took two fifths of the server's processor time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn compress_lightly(&mut self, table: &str, column: &str) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            self.batch(&format!(
+                "DO $$ BEGIN ALTER TABLE \"{table}\" ALTER COLUMN \"{column}\" SET COMPRESSION lz4; \
+                 EXCEPTION WHEN feature_not_supported OR syntax_error THEN NULL; END $$"
+            ))
+            .await?;
+        }
+        Ok(())
+    }
+
     /// What a SELECT ends with to lock its rows. SQLite needs nothing: BEGIN IMMEDIATE holds the only lock there is.
     pub(crate) const fn for_update(&self) -> &'static str {
         match self {

@@ -216,3 +216,16 @@ async fn an_older_store_is_taken_over() {
         assert!(store.checkpoints("timeline", 1).await.unwrap().is_empty());
     }
 }
+
+/// States are written anew with each batch: PostgreSQL's default compression took two fifths of its processor time.
+#[tokio::test]
+async fn states_are_compressed_lightly() {
+    let Some(db) = common::postgres().await else { return };
+    let store = Store::connect(&db.url, 2).await.unwrap();
+    store.ensure_view(SPEC).await.unwrap();
+    let sql = "SELECT CAST(attcompression AS text) FROM pg_attribute \
+               WHERE attrelid = to_regclass('toy_state_g1') AND attname = 'state'";
+    let lz4 = "SELECT name FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
+    let known = !store.engine().query(lz4, &[]).await.unwrap().is_empty();
+    assert_eq!(store.engine().query(sql, &[]).await.unwrap()[0].text(0), if known { "l" } else { "" });
+}

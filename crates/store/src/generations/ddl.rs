@@ -2,6 +2,7 @@
 
 use super::{GENERATIONS, Generation, GenerationInfo, State, ViewSpec, infos};
 use crate::{Engine, StoreError, Tx, now_ms};
+use domain::table::Type;
 
 impl Tx {
     /// As [`crate::Store::generations`], in this transaction.
@@ -26,6 +27,9 @@ impl Tx {
             let table = format!("{name}_g{number}");
             let list: Vec<String> = columns.iter().map(|(c, t)| format!("\"{c}\" {}", engine.type_name(*t))).collect();
             self.execute(&format!("CREATE TABLE \"{table}\" ({})", list.join(", ")), &[]).await?;
+            for (column, _) in columns.iter().filter(|(_, t)| *t == Type::Bytes) {
+                self.compress_lightly(&table, column).await?;
+            }
             let sql = "INSERT INTO view_tables (view, generation, name) VALUES ($1, $2, $3)";
             self.execute(sql, &[spec.name.into(), number.into(), table.into()]).await?;
         }
