@@ -27,6 +27,8 @@ type EventIdBytes = [u8; 16];
 /// Begins the bytes of a state, and counts up when a view keeps something else of an event in a way that old bytes can't be
 /// read as. A state without it begins with the number of its facts, which is never 0.
 const SHAPE: [u8; 2] = [0, 1];
+/// What a fact takes up as bytes, about.
+const FACT_BYTES: usize = 128;
 
 impl<F> Default for Facts<F> {
     fn default() -> Self {
@@ -83,7 +85,9 @@ impl<F: Serialize + DeserializeOwned> Facts<F> {
     /// The facts as bytes, to be kept by the store.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_extend(self, SHAPE.to_vec()).unwrap_or_default()
+        let mut out = Vec::with_capacity(SHAPE.len() + self.len() * FACT_BYTES);
+        out.extend(SHAPE);
+        postcard::to_extend(self, out).unwrap_or_default()
     }
 
     /// Reads what [`Self::to_bytes`] wrote.

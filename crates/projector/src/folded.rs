@@ -131,7 +131,6 @@ impl<F: PatientFold> Folded<F> {
         let Some(before) = self.rows(patient, &facts) else {
             return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
         };
-        let mut old = facts.clone();
         let mut changed = false;
         for i in indexes {
             changed |= add(&mut facts, items[*i], *i, writes);
@@ -141,13 +140,14 @@ impl<F: PatientFold> Folded<F> {
         }
         let after = match self.rows(patient, &facts) {
             Some(rows) => rows,
-            None => match self.fold_singly(patient, &mut old, items, indexes, writes) {
-                Some(rows) => {
-                    facts = old;
-                    rows
+            None => {
+                // Rare enough to read the state again instead of keeping a copy of each.
+                facts = state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
+                match self.fold_singly(patient, &mut facts, items, indexes, writes) {
+                    Some(rows) => rows,
+                    None => return,
                 }
-                None => return,
-            },
+            }
         };
         for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
             diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
