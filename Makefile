@@ -31,6 +31,7 @@ soak: ## Hundreds of seeded rounds of kills, restarts and rebalances (ROUNDS=200
 
 clean: ## Remove what was built and run here
 	cargo clean
+	[ ! -s .run/services/postgres-folder ] || rm -rf "$$(cat .run/services/postgres-folder)"
 	rm -rf .run .cache
 
 .PHONY: help run run-services test check bench soak clean

@@ -5,9 +5,12 @@ set -euo pipefail
 build --with-nginx
 dir=$run_dir/services
 mkdir -p "$dir/nginx"
-# As root, PostgreSQL runs as its own user, who can't look into every folder of root's.
+# As root, PostgreSQL runs as its own user, who can't look into every folder of root's: it gets one elsewhere, for these data alone.
 postgres_dir=$dir/postgres
-[ "$(id -u)" != 0 ] || postgres_dir=/var/tmp/journeylog-services-postgres
+if [ "$(id -u)" = 0 ]; then
+  [ -s "$dir/postgres-folder" ] || mktemp -d /var/tmp/journeylog-postgres.XXXXXX >"$dir/postgres-folder"
+  postgres_dir=$(cat "$dir/postgres-folder")
+fi
 pids=()
 stop() {
   trap - EXIT INT TERM
@@ -49,7 +52,12 @@ sed -e "s/@LISTEN@/$listen/; s/@INGEST@/$host:$((port + 1))/; s/@QUERY@/$host:$(
 PATH=$PATH:/usr/sbin nginx -e "$dir/nginx/error.log" -p "$dir/nginx" -c "$dir/nginx/nginx.conf" -g 'daemon off;' &
 pids+=($!)
 where_to_look
-say "Logs and data: $dir, $postgres_dir (gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)),\nHL7's metrics :$((port + 6)); Kafka $JOURNEYLOG_TEST_KAFKA, inbox :$((port + 7)), docs/publishing/kafka.md)"
-wait -n "${pids[@]}"
+cat <<TXT
+
+Kafka: $JOURNEYLOG_TEST_KAFKA, topics journey.events and journey.inbox (docs/publishing/kafka.md); PostgreSQL: $store
+Processes: gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)), HL7 :$((port + 6)), inbox :$((port + 7)) (/metrics, /readyz)
+Logs: $dir/*.log; PostgreSQL's data: $postgres_dir
+TXT
+wait -n "${pids[@]}" || true
 say "A process ended; see $dir/*.log"
 exit 1
