@@ -19,7 +19,8 @@ build() {
   journeylog=${CARGO_TARGET_DIR:-$root/target}/release/journeylog
 }
 
-# The sample hospital's rules, the key of its pseudonyms, and a token for those who may look one up.
+# The sample hospital's rules, the key of its pseudonyms, and a token for those who may look one up; $1 is the folder for HL7's
+# quarantine.
 site() {
   if ! [ -s "$run_dir/staff-tokens" ]; then
     (
@@ -37,6 +38,7 @@ site() {
     hl7=
   fi
   export JOURNEYLOG_HL7__LISTEN=$hl7
+  export JOURNEYLOG_HL7__QUARANTINE=${JOURNEYLOG_HL7__QUARANTINE:-sqlite:$1/quarantine.db?partitions=1}
 }
 
 # Publishes the sample once per log: $1 is the folder that remembers it.

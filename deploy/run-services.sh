@@ -28,7 +28,7 @@ eval "$(tests/servers/kafka.sh start "$dir/kafka")"
 eval "$(tests/servers/postgres.sh start "$postgres_dir")"
 log="kafka://$JOURNEYLOG_TEST_KAFKA/journey.events?partitions=6&replication=1"
 store=$JOURNEYLOG_TEST_POSTGRES
-site
+site "$dir"
 
 host=${listen%:*} port=${listen##*:}
 serve() { # port offset, name, command …

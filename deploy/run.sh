@@ -5,7 +5,7 @@ set -euo pipefail
 build --build-only
 dir=$run_dir/embedded
 mkdir -p "$dir"
-site
+site "$dir"
 log=sqlite:$dir/log.db
 sample "$dir" "$log"
 "$journeylog" --log "$log" --store "sqlite:$dir/views.db" --listen "$listen" all &
