@@ -121,13 +121,15 @@ impl Planner<'_> {
                 scope.add(resource, e.value.get("fullUrl").and_then(Value::as_str));
             }
         }
+        // What a history tells was done elsewhere, by whatever method: the entry has what came of it.
+        let past = matches!(root.string("type")?, Some("history" | "subscription-notification"));
         let mut plan = Plan::new(mode);
         if mode == Mode::Whole("message") {
             plan.message = Some(header_of(&entries)?);
         }
         let mut memory = Memory { recent: self.recent, changes: HashMap::new() };
         for e in &entries {
-            let entry = self.entry(&scope, &mut plan.prepared, &mut memory, e);
+            let entry = self.entry(&scope, &mut plan.prepared, &mut memory, e, past);
             plan.entries.push(entry);
         }
         plan.changes = memory.changes;
@@ -140,6 +142,7 @@ impl Planner<'_> {
         prepared: &mut Vec<Prepared>,
         memory: &mut Memory<'_>,
         e: &Element<'a>,
+        past: bool,
     ) -> Entry {
         let source = &self.pseudonyms.site().fhir.source;
         let read = || -> Result<_, Issue> {
@@ -156,6 +159,7 @@ impl Planner<'_> {
         };
         match method {
             None | Some("POST" | "PUT") => {}
+            Some("PATCH") if past => {}
             Some("DELETE") => {
                 let reason = "a deletion; what never happened is told by the status entered-in-error";
                 return Entry::nothing(source, Issue::nothing(path, reason));

@@ -37,6 +37,13 @@ impl<'a> Code<'a> {
     }
 }
 
+impl<'a> Code<'a> {
+    /// The words; where there are none, the code.
+    pub(super) fn words(&self) -> Option<&'a str> {
+        self.text.or(self.code)
+    }
+}
+
 impl<'a> Element<'a> {
     pub(super) fn new(value: &'a Value, path: impl Into<String>) -> Self {
         Self { value, path: path.into() }

@@ -154,6 +154,15 @@ impl<'a> Unit<'a> {
         self.person("p", "Patient", link)
     }
 
+    /// What tells a patient from others in ids of events that two resources tell: the same whether a reference leads to the
+    /// Patient or has nothing but its id. Keyed as a pseudonym is, since ids are shown.
+    pub(super) fn patient_key(&self, link: &Link<'a>) -> Result<String, Issue> {
+        match link.own_id() {
+            Some(id) => Ok(self.scope.pseudonym("p", self.system(link), &format!("Patient/{id}"))),
+            None => self.patient(link),
+        }
+    }
+
     /// The pseudonym of a member of staff.
     pub(super) fn staff(&self, link: &Link<'a>) -> Result<Option<String>, Issue> {
         let role = link.resource.as_ref().filter(|_| link.kind == Some("PractitionerRole"));

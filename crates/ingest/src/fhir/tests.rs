@@ -338,6 +338,12 @@ async fn an_entry_says_by_its_method_what_it_wants() {
     all["entry"].as_array_mut().unwrap().push(json!(7));
     assert_eq!(s.post(&all).await.statuses(), ["422", "200", "200", "422", "422"]);
     assert_eq!(s.log.len(), 0);
+    // A history tells what was done elsewhere.
+    let mut patched = bundle("batch", &[appointment(1, "booked")]);
+    patched["entry"][0]["request"]["method"] = "PATCH".into();
+    assert_eq!(s.post(&patched).await.statuses(), ["422"]);
+    patched["type"] = "history".into();
+    assert_eq!(s.post(&patched).await.statuses(), ["201"]);
 }
 
 #[tokio::test]

@@ -16,8 +16,10 @@ use xxhash_rust::xxh3::xxh3_64;
 struct Details {
     id: String,
     patient: String,
-    /// Further patients, of a group.
-    others: Vec<String>,
+    /// The patient in ids that an Encounter shares.
+    key: String,
+    /// Further patients, of a group, and their keys.
+    others: Vec<(String, String)>,
     start: Option<When>,
     duration: Option<i32>,
     service: Option<String>,
@@ -49,7 +51,12 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
     let booked_for = start.filter(|_| status == "booked");
     let visit = known.visit(unit.order()?, xxh3_64(state.as_bytes()), booked_for, Some(details.hash()));
     memory.changes.insert(key, known);
-    of_each(details, &named(&state, visit), |state, d| told(unit, status, state, visit, d))
+    let plain = named(&state, visit);
+    of_each(details, &plain, |state, d| {
+        // These an Encounter of the same patient tells too.
+        let shared = matches!(status, "arrived" | "checked-in" | "fulfilled").then(|| shared(&plain, &d.key));
+        told(unit, status, shared.as_deref().unwrap_or(state), visit, d)
+    })
 }
 
 /// The events of each patient, the first one's under the state's own name.
@@ -60,13 +67,18 @@ fn of_each(
 ) -> Result<Mapped, Issue> {
     let others = std::mem::take(&mut details.others);
     let Mapped::Events(mut all) = tell(state, details.clone())? else { return tell(state, details) };
-    for patient in others {
+    for (patient, key) in others {
         let state = format!("{state}, {patient}");
-        if let Mapped::Events(told) = tell(&state, Details { patient, ..details.clone() })? {
+        if let Mapped::Events(told) = tell(&state, Details { patient, key, ..details.clone() })? {
             all.extend(told);
         }
     }
     Ok(Mapped::Events(all))
+}
+
+/// The name of a state that Appointment and Encounter both tell of a patient: of a group each has an Encounter.
+pub(super) fn shared(state: &str, patient: &str) -> String {
+    format!("{state} of {patient}")
 }
 
 /// A state that the appointment came back to is another one.
@@ -133,9 +145,9 @@ fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
         // Nobody may say what it is, but only patients have such numbers.
         let is_patient = link.kind == Some("Patient") || link.kind.is_none() && unit.is_record_number(&link);
         match link.kind {
-            _ if is_patient && about => subject = Some(unit.patient(&link)?),
+            _ if is_patient && about => subject = Some((unit.patient(&link)?, unit.patient_key(&link)?)),
             _ if is_patient => {
-                let patient = unit.patient(&link)?;
+                let patient = (unit.patient(&link)?, unit.patient_key(&link)?);
                 if !patients.contains(&patient) && patients.len() <= MOST_EVENTS {
                     patients.push(patient);
                 }
@@ -152,7 +164,7 @@ fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
         patients = vec![subject];
     }
     let mut patients = patients.into_iter();
-    let Some(patient) = patients.next() else {
+    let Some((patient, key)) = patients.next() else {
         return if other { Ok(None) } else { Err(unit.root.missing("participant.actor")) };
     };
     let zone = unit.zone();
@@ -175,6 +187,7 @@ fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
     Ok(Some(Details {
         id: unit.own_reference()?,
         patient,
+        key,
         others: patients.collect(),
         start,
         duration,

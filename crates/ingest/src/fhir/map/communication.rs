@@ -131,7 +131,8 @@ impl Call<'_, '_> {
     fn completed(&self) -> Result<Mapped, Issue> {
         let mut answers = Vec::new();
         for payload in self.unit.root.each("payload").into_iter().take(MOST_ANSWERS) {
-            answers.push(payload.string("contentString")?.unwrap_or_default().to_owned());
+            let text = payload.string("contentString")?.or(payload.code("contentCodeableConcept")?.words());
+            answers.push(text.unwrap_or_default().to_owned());
         }
         let event = FollowUpCallCompleted {
             header: self.header("completed")?,

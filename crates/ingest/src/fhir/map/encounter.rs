@@ -18,6 +18,8 @@ struct Visit<'u, 'a> {
     unit: &'u Unit<'a>,
     id: String,
     patient: String,
+    /// The patient in ids that the Appointment shares.
+    key: String,
     inpatient: bool,
     appointment: Option<String>,
     /// `Appointment/id`, where the encounter names one.
@@ -74,6 +76,7 @@ impl<'u, 'a> Visit<'u, 'a> {
     fn read(unit: &'u Unit<'a>) -> Result<Option<Self>, Issue> {
         let root = &unit.root;
         let Patient::Is(patient) = unit.patient_of(&["subject"])? else { return Ok(None) };
+        let key = unit.link_of(&["subject"])?.map_or(Ok(String::new()), |link| unit.patient_key(&link))?;
         let class = root.code("class")?.code.unwrap_or_default();
         let link = unit.link_of(&["appointment"])?;
         let about = link.as_ref().and_then(|l| unit.linked_name(l, "Appointment"));
@@ -96,6 +99,7 @@ impl<'u, 'a> Visit<'u, 'a> {
             unit,
             id: unit.own_reference()?,
             patient,
+            key,
             inpatient: INPATIENT.contains(&class),
             appointment: link.map_or(Ok(None), |l| unit.reference(&l))?,
             about,
@@ -117,7 +121,8 @@ impl<'u, 'a> Visit<'u, 'a> {
     fn shared(&self, state: &str, when: &When) -> Result<Header, Issue> {
         let own = self.unit.name();
         let about = self.about.as_deref().unwrap_or(&own);
-        self.dress(self.unit.header_about(about, state, when, &self.patient)?)
+        let state = super::appointment::shared(state, &self.key);
+        self.dress(self.unit.header_about(about, &state, when, &self.patient)?)
     }
 
     fn dress(&self, mut header: Header) -> Result<Header, Issue> {

@@ -311,7 +311,7 @@ async fn reminders_and_calls() {
     let call = json!({
         "category": null, "medium": [{"coding": [{"code": "PHONE"}]}], "sender": {"reference": "Practitioner/n1"},
         "encounter": {"reference": "Encounter/e1"},
-        "payload": [{"contentString": "better"}, {"contentString": "booked"}]
+        "payload": [{"contentString": "better"}, {"contentCodeableConcept": {"text": "booked", "coding": [{"code": "B"}]}}]
     });
     let call = with(communication, call);
     let all = events(&call).await;

@@ -121,9 +121,34 @@ async fn each_patient_of_a_group_has_the_appointment() {
     let mut expected = vec![known().patient("main", "1"), known().patient("main", "2")];
     expected.sort();
     assert_eq!(all, expected);
+    // Each has an Encounter that tells the end of the same appointment.
+    for (id, n, status) in [("e1", "1", 201), ("e2", "2", 201), ("e2", "2", 200)] {
+        let visit = json!({
+            "resourceType": "Encounter", "id": id, "status": "finished", "class": {"code": "AMB"}, "subject": of(n)["actor"],
+            "appointment": [{"reference": "Appointment/a1"}], "period": {"end": "2026-03-05T10:25:00+09:00"}
+        });
+        assert_eq!(s.post(&visit).await.status, status, "{id}");
+    }
+    group["status"] = "fulfilled".into();
+    group["meta"] = json!({"versionId": "2", "lastUpdated": "2026-03-05T11:00:00+09:00"});
+    assert_eq!(s.post(&group).await.status, 200, "both ends were told");
     group["status"] = "entered-in-error".into();
     assert_eq!(s.post(&group).await.status, 201);
     assert_eq!(s.kinds().iter().filter(|k| *k == "EventRetracted").count(), 2);
+    // An end is one whether the Patient is there or only named.
+    let s = server();
+    let by_id = json!({"reference": "Patient/p1"});
+    let mut done = with_actor(&by_id);
+    done["status"] = "fulfilled".into();
+    assert_eq!(s.post(&done).await.status, 201);
+    let visit = json!({
+        "resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"code": "AMB"}, "subject": by_id,
+        "appointment": [{"reference": "Appointment/a1"}], "period": {"end": "2026-03-05T10:25:00+09:00"}
+    });
+    let both =
+        json!({"resourceType": "Bundle", "type": "batch", "entry": [{"resource": record("p1")}, {"resource": visit}]});
+    s.post(&both).await;
+    assert_eq!(s.kinds().iter().filter(|k| *k == "ConsultEnded").count(), 1, "{:?}", s.kinds());
     // R5's subject is the participant, named once more.
     let mut r5 = with_actor(&json!({"reference": "Patient/p1"}));
     r5["subject"] = patient();
