@@ -24,7 +24,9 @@ pub struct Steps<'a> {
 /// Gathers the steps of every item, each item's in order.
 pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>) -> Steps<'a> {
     let mut s = Steps { items: BTreeMap::new(), ghosts, ids: HashMap::new(), booked_for: HashMap::new() };
-    s.open_all(known);
+    let undone = s.open_all(known);
+    // what stands and was undone goes before earlier versions of it
+    s.ghosts.splice(0..0, undone);
     // most patients have no event that names an item; ids are hashes, and worth sparing
     if known.iter().any(|k| names_item(k.what)) {
         let ids = |p| s.items.keys().map(move |k| (item_id(p, k.0, &k.1).to_string(), k.clone()));
@@ -54,7 +56,9 @@ fn names_item(what: &What) -> bool {
 }
 
 impl<'a> Steps<'a> {
-    fn open_all(&mut self, known: &[Known<'a>]) {
+    /// Opens the items of what stands; answers with the discharges that were undone.
+    fn open_all(&mut self, known: &[Known<'a>]) -> Vec<Ghost<'a>> {
+        let mut ghosts = Vec::new();
         for k in known {
             if let What::Discharge { encounter, .. } = k.what
                 && let Some(undone) = known.iter().find(|u| {
@@ -62,7 +66,6 @@ impl<'a> Steps<'a> {
                 })
             {
                 let (at, by) = (undone.at, undone.id);
-                let ghosts = &mut self.ghosts;
                 each_trigger(*k, |key, trigger| {
                     ghosts.push(Ghost { key, trigger, reason: "discharge_cancelled", at, by });
                 });
@@ -72,6 +75,7 @@ impl<'a> Steps<'a> {
                 self.items.entry(key).or_default().push(open(t));
             });
         }
+        ghosts
     }
 
     /// Adds a step to an item, if there is such an item.

@@ -87,6 +87,11 @@ fn a_cancelled_discharge_cancels_its_item() {
         json!({"encounter_id": "e1"}),
     );
     assert_eq!(s.item(ItemKind::PostVisit).status(), ("cancelled", "discharge_cancelled"));
+    // A correction of the discharge doesn't change why its item is gone.
+    let new = event(id_of(0), "PatientDischarged", 0.5, &json!({"encounter_id": "e1", "location": "W2"}));
+    let body = json!({"target_event_id": id_of(0).to_string(), "reason": "typo", "replacement": new.to_json()});
+    let corrected = s.at(2.0, "EventCorrected", body);
+    assert_eq!(corrected.item(ItemKind::PostVisit).status(), ("cancelled", "discharge_cancelled"));
 }
 
 #[test]
