@@ -251,6 +251,7 @@ pub async fn check<P: Projection>(
     }
     checked.differences.extend(waiting(&mut tx, generation, partition, key, repair).await?);
     if repair && !checked.differences.is_empty() {
+        tx.repaired(generation).await?;
         tx.commit().await?;
     } else {
         tx.rollback().await?;

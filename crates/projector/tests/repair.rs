@@ -188,8 +188,14 @@ async fn tampering_is_found_and_repaired<P: Projection + Clone>(view: &P, log: &
     let (keys, found) = verified(view, log, store, passes).await;
     assert_eq!(found, wanted, "{}", spec.name);
     assert!(keys > 23);
+    let repairs = || async {
+        let sql = "SELECT repairs FROM generations WHERE view = $1";
+        store.engine().query(sql, &[spec.name.into()]).await.unwrap()[0].int(0)
+    };
+    assert_eq!(repairs().await, 0, "nothing was put right yet");
     let (_, found) = verified(view, log, store, Thoroughness { repair: true, ..passes }).await;
     assert_eq!(found, wanted, "{}", spec.name);
+    assert!(repairs().await > 0, "readers have to be told");
     assert!(dump(store, spec).await == sound, "{} is not as it was", spec.name);
     assert_eq!(verified(view, log, store, ALL).await.1, BTreeMap::new());
 }

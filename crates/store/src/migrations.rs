@@ -9,6 +9,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "follow_up_requests", include_str!("../migrations/0002_follow_up_requests.sql")),
     (3, "operations", include_str!("../migrations/0003_operations.sql")),
     (4, "intake", include_str!("../migrations/0004_intake.sql")),
+    (5, "repairs", include_str!("../migrations/0005_repairs.sql")),
 ];
 
 const REMEMBERED: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \

@@ -125,6 +125,14 @@ impl Fixture {
         number
     }
 
+    /// Notes a repair of the timeline's generation, as `verify --repair` does when it puts rows right.
+    pub async fn repair(&self, generation: i64) {
+        let generation = self.store.generation(self.generation.spec(), generation).await.unwrap();
+        let mut tx = self.store.begin(Durability::Full).await.unwrap();
+        tx.repaired(&generation).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Writes the events' rows, as the projector would.
     pub async fn project(&self, events: &[Event]) {
         let mut tx = self.store.begin(Durability::FromLog).await.unwrap();

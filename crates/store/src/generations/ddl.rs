@@ -67,6 +67,16 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes that rows of a generation are put right in this transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn repaired(&mut self, generation: &Generation) -> Result<(), StoreError> {
+        let sql = "UPDATE generations SET repairs = repairs + 1 WHERE view = $1 AND generation = $2";
+        self.execute(sql, &[generation.view.into(), generation.number.into()]).await?;
+        Ok(())
+    }
+
     /// Points the readers' SQL views at a generation. Readers that are under way finish with what they saw.
     ///
     /// # Errors

@@ -11,9 +11,9 @@ pub const MAX_ALIASES: usize = 1_000;
 /// Most events of one patient that are put together into a timeline.
 pub const MAX_ENTRIES: usize = 200_000;
 
-/// How much is stored of a patient, and in which generation: changes with every event, with another generation, and with
-/// nothing else.
-pub type Fingerprint = Vec<(String, i64, i64, i64)>;
+/// By pseudonym how many events are stored and the last one's offset, which generation readers see, and how often the view was
+/// put right: changes with every event, with another generation, with every repair, and with nothing else.
+pub type Fingerprint = Vec<(String, [i64; 4])>;
 
 /// All pseudonyms that any merge or unmerge, whether it still holds or not, ties to `patient`; itself included.
 ///
@@ -66,12 +66,13 @@ pub async fn fingerprint(engine: &Engine, patients: &BTreeSet<String>) -> Result
     let (marks, args) = list(patients);
     let sql = format!(
         "SELECT patient_id, count(*), max(log_offset), \
-         (SELECT max(generation) FROM generations WHERE view = 'timeline' AND active = 1) \
+         (SELECT max(generation) FROM generations WHERE view = 'timeline' AND active = 1), \
+         (SELECT CAST(sum(repairs) AS bigint) FROM generations WHERE view = 'timeline') \
          FROM timeline_entries WHERE patient_id IN ({marks}) \
          GROUP BY patient_id ORDER BY patient_id"
     );
     let rows = engine.query(&sql, &args).await?;
-    Ok(rows.iter().map(|r| (r.text(0).to_owned(), r.int(1), r.int(2), r.int(3))).collect())
+    Ok(rows.iter().map(|r| (r.text(0).to_owned(), [1, 2, 3, 4].map(|n| r.int(n)))).collect())
 }
 
 /// All stored events of the patients, in no particular order.
