@@ -5,11 +5,11 @@
 //! tells, so that whatever is sent again is recognised by the publisher and the views.
 
 mod answer;
+mod appointments;
 mod bundle;
 mod element;
 mod map;
 mod outcome;
-mod recent;
 mod reference;
 mod rules;
 mod scope;
@@ -22,6 +22,7 @@ use crate::intake::{self, Outcome, Protocol};
 use crate::problem::Problem;
 use crate::publisher::Publisher;
 use answer::{Became, Failure};
+use appointments::Appointments;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -30,9 +31,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bundle::{Addressed, Plan, Planner};
 use bytes::Bytes;
+use domain::Event;
 use outcome::Issue;
-use recent::Recent;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -82,7 +83,7 @@ pub struct Fhir {
     /// Bytes of bodies that are coming, and of those under way.
     coming: Semaphore,
     room: Semaphore,
-    recent: Mutex<Recent>,
+    appointments: Appointments,
 }
 
 impl Fhir {
@@ -92,7 +93,13 @@ impl Fhir {
     pub fn new(publisher: Arc<Publisher>, limits: Limits) -> Self {
         let room = Semaphore::new((BODIES_UNDER_WAY * limits.body_bytes).min(Semaphore::MAX_PERMITS));
         let coming = Semaphore::new((BODIES_COMING * limits.body_bytes).min(Semaphore::MAX_PERMITS));
-        Self { publisher, limits, coming, room, recent: Mutex::new(Recent::new(RECENT_APPOINTMENTS)) }
+        Self { publisher, limits, coming, room, appointments: Appointments::new(RECENT_APPOINTMENTS) }
+    }
+
+    /// Learns from an event that is in the log, so that an appointment that moves after a restart is known to have moved.
+    /// Those of one patient come in order.
+    pub fn learn(&self, event: &Event) {
+        self.appointments.learn(event);
     }
 }
 
@@ -187,19 +194,23 @@ async fn notify(State(fhir): State<Arc<Fhir>>, headers: HeaderMap, body: Body) -
     handle(fhir, Request { notified: true, ..Request::default() }, &headers, body).await
 }
 
+fn not_set_up() -> Failure {
+    let reason = "FHIR is not set up here: the configuration's site.file names no site file";
+    Failure::new(StatusCode::NOT_FOUND, vec![Issue::new("not-supported", "", reason)])
+}
+
 async fn handle(fhir: Arc<Fhir>, request: Request, headers: &HeaderMap, body: Body) -> Response {
     taken(&fhir, request, headers, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
-    let unsupported = |status, reason: &str| Failure::new(status, vec![Issue::new("not-supported", "", reason)]);
     if fhir.publisher.pseudonyms().is_none() {
-        let reason = "FHIR is not set up here: the configuration's site.file names no site file";
-        return Err(unsupported(StatusCode::NOT_FOUND, reason));
+        return Err(not_set_up());
     }
     if !is_fhir_json(headers) {
         let reason = "send application/fhir+json, in UTF-8 and without a content coding";
-        return Err(unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        let issue = Issue::new("not-supported", "", reason);
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, vec![issue]));
     }
     let Limits { body_bytes, body_time, retry_after, .. } = fhir.limits;
     let slow = |_| of_problem(&Problem::too_slow(format!("the body did not come within {body_time:?}")));
@@ -222,38 +233,23 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
     let results = fhir.publisher.publish(&plan.prepared).await;
     let (response, became) = answer::respond(&plan, &results, notified, retry_after);
     if !became.contains(&Became::Later) {
-        fhir.remember(plan.changes.iter());
+        fhir.appointments.put(&plan.changes);
     }
     count(&plan, &became);
     Ok(response)
 }
 
-impl Fhir {
-    /// Learns from an event that is in the log, so that a restart forgets little; see [`Publisher::warm_with`].
-    pub fn learn(&self, event: &domain::Event) {
-        map::appointment::learn(event, &mut self.recent.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn remember<'c>(&self, changes: impl Iterator<Item = (&'c u64, &'c recent::Known)>) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, known) in changes {
-            recent.put(*key, known.clone());
-        }
-    }
-}
-
 /// What a body becomes, or the answer that says why not.
 fn plan(fhir: &Fhir, request: &Request, text: &Bytes) -> Result<Plan, Failure> {
     let malformed = |reason: &str| Failure::new(StatusCode::BAD_REQUEST, vec![Issue::new("structure", "", reason)]);
-    let source = fhir.publisher.pseudonyms().map_or(intake::UNKNOWN, |p| p.site().fhir.source.as_str());
-    let refused = |code| intake::count(source, Protocol::Fhir, Outcome::Refused(code));
-    let Some(pseudonyms) = fhir.publisher.pseudonyms() else { return Err(malformed("FHIR is not set up here")) };
+    let pseudonyms = fhir.publisher.pseudonyms().ok_or_else(not_set_up)?;
+    let refused = |code| intake::count(&pseudonyms.site().fhir.source, Protocol::Fhir, Outcome::Refused(code));
     let text = text.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(text);
     let value = domain::parse::value(text).map_err(|e| {
         refused("malformed");
         malformed(&format!("the body {}", e.into_fields().first().map_or("is not JSON", |f| &*f.reason)))
     })?;
-    let planner = Planner { pseudonyms, recent: &fhir.recent, limits: &fhir.limits, now: crate::now() };
+    let planner = Planner { pseudonyms, appointments: &fhir.appointments, limits: &fhir.limits, now: crate::now() };
     let at = Addressed { kind: request.kind.as_deref(), id: request.id.as_deref() };
     planner.plan(&value, at).map_err(|issue| {
         refused(issue.code);

@@ -12,6 +12,7 @@ mod memory;
 mod message;
 pub mod mllp;
 mod places;
+mod quarantine;
 pub mod rules;
 mod text;
 mod time;
@@ -26,13 +27,13 @@ use crate::intake;
 use crate::publisher::{Accepted, Prepared, Publisher, Refusal};
 use crate::site::{self, Pseudonyms};
 use batch::Unit;
-use bytes::Bytes;
 use domain::{Event, EventId, Micros, parse};
-use eventlog::{Log, LogError, NewRecord};
+use eventlog::{Log, NewRecord};
 use head::Head;
-use judge::{conflict, count, hash, verdict};
+use judge::{Conflict, conflict, count, hash, verdict};
 use memory::{Memory, Seen};
 use message::{MOST_SEGMENTS, Message};
+use quarantine::Quarantine;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub struct Receiver {
     pseudonyms: Pseudonyms,
     limits: parse::Limits,
     memory: Memory,
-    quarantine: Option<Arc<dyn Log>>,
+    quarantine: Option<Quarantine>,
 }
 
 /// What one round of messages gives.
@@ -57,18 +58,27 @@ struct Round {
 /// A message that was looked at.
 struct Taken<'a> {
     head: Head<'a>,
-    outcome: Outcome,
+    outcome: Outcome<'a>,
 }
 
-enum Outcome {
+enum Outcome<'a> {
     /// It is decided; the time is when it was first.
     Decided(Verdict, Micros),
     /// Its events wait to be published.
-    Waits { first: EventId, fingerprint: String, events: Range<usize>, seen_before: bool },
+    Waits(Waiting<'a>),
     /// It came under another one's id, and waits to be kept: the place among those that do.
     Held { key: EventId, place: usize },
     /// It is an answer itself, and gets none.
     Silent,
+}
+
+/// A message whose events wait to be published.
+struct Waiting<'a> {
+    bytes: &'a [u8],
+    first: EventId,
+    fingerprint: String,
+    events: Range<usize>,
+    seen_before: bool,
 }
 
 impl Receiver {
@@ -78,11 +88,11 @@ impl Receiver {
         Self { publisher, pseudonyms, limits, memory: Memory::new(recent), quarantine: None }
     }
 
-    /// The same, which keeps messages that come under another one's id in a log of their own, as they came. They may hold
-    /// names.
+    /// The same, which keeps messages that come under another one's id in a log of their own, as they came, and remembers the
+    /// last `recent` of these. They may hold names.
     #[must_use]
-    pub fn with_quarantine(self, log: Arc<dyn Log>) -> Self {
-        Self { quarantine: Some(log), ..self }
+    pub fn with_quarantine(self, log: Arc<dyn Log>, recent: usize) -> Self {
+        Self { quarantine: Some(Quarantine::new(log, recent)), ..self }
     }
 
     /// Learns from an event that is in the log, so that a restart forgets little; see [`Publisher::warm_with`].
@@ -95,32 +105,25 @@ impl Receiver {
     pub async fn receive(&self, blocks: &[Block]) -> Vec<Vec<u8>> {
         let now = crate::now();
         let mut round = Round::default();
-        let units: Vec<Unit<'_>> =
+        let mut units: Vec<Unit<'_>> =
             blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect();
-        let Round { events, held } = round;
-        let kept = self.keep(held).await;
-        let answers = match events.is_empty() {
+        let answers = match round.events.is_empty() {
             true => Vec::new(),
-            false => self.publisher.publish(&events).await,
+            false => self.publisher.publish(&round.events).await,
         };
         let at = crate::now();
+        for taken in units.iter_mut().flat_map(Unit::messages) {
+            self.settle(taken, &answers, &mut round, at);
+        }
+        let kept = match &self.quarantine {
+            Some(quarantine) => quarantine.keep(round.held).await,
+            None => Vec::new(),
+        };
         let mut out = Vec::with_capacity(units.len());
         for unit in units {
-            unit.answers(at, |taken| self.answer(taken, &events, &answers, &kept, at), &mut out);
+            unit.answers(at, |taken| self.answer(taken, &kept, at), &mut out);
         }
         out
-    }
-
-    /// Puts messages into quarantine; says of each whether it may be answered as one that is there. What is too large for a
-    /// record will never be, and its sender keeps it.
-    async fn keep(&self, held: Vec<NewRecord>) -> Vec<bool> {
-        match &self.quarantine {
-            Some(log) if !held.is_empty() => {
-                let results = log.append(held).await;
-                results.into_iter().map(|r| matches!(r, Ok(_) | Err(LogError::Refused(_)))).collect()
-            }
-            _ => Vec::new(),
-        }
     }
 
     /// Looks at one message, and puts its events to those that are to be published.
@@ -138,7 +141,7 @@ impl Receiver {
         Some(Taken { head, outcome })
     }
 
-    fn content(&self, head: &Head<'_>, bytes: &[u8], now: Micros, round: &mut Round) -> Outcome {
+    fn content<'a>(&self, head: &Head<'_>, bytes: &'a [u8], now: Micros, round: &mut Round) -> Outcome<'a> {
         let fingerprint = self.pseudonyms.fingerprint(&hash(bytes));
         let first = site::event_id(&map::key(head), &map::text(head.control_id()), 0);
         let seen = self.memory.seen(first, &fingerprint);
@@ -161,7 +164,7 @@ impl Receiver {
                 let start = round.events.len();
                 round.events.extend(mapped);
                 let events = start..round.events.len();
-                Outcome::Waits { first, fingerprint, events, seen_before: seen == Seen::Same }
+                Outcome::Waits(Waiting { bytes, first, fingerprint, events, seen_before: seen == Seen::Same })
             }
             Err(wrongs) => {
                 count(head, intake::Outcome::Refused("invalid"));
@@ -174,31 +177,24 @@ impl Receiver {
         }
     }
 
-    /// Another message has this id.
-    fn conflict(
+    /// Another message has this id: the event `accepted` is of it.
+    fn conflict<'a>(
         &self,
         head: &Head<'_>,
         bytes: &[u8],
-        first: EventId,
+        accepted: EventId,
         fingerprint: &str,
         now: Micros,
         round: &mut Round,
-    ) -> Outcome {
-        // By itself, not by the one that it is mistaken for: it is kept once, however often it comes.
-        let key = site::event_id(fingerprint, &first.to_string(), 0);
-        if self.quarantine.is_none() || self.memory.is_held(key) {
+    ) -> Outcome<'a> {
+        let key = Quarantine::key(fingerprint, accepted);
+        if self.quarantine.as_ref().is_none_or(|q| q.has(key)) {
             count(head, intake::Outcome::Refused("conflict"));
             return Outcome::Decided(conflict(), now);
         }
-        // The event that was accepted; neither message is quoted.
-        tracing::warn!(event.id = %first, "another message came under the id of one that was accepted");
-        let text = |s: String| Bytes::from(s);
-        let headers = vec![
-            ("refused-reason", Bytes::from_static(b"conflict")),
-            ("refused-at", text(now.to_string())),
-            ("refused-event-id", text(first.to_string())),
-        ];
-        round.held.push(NewRecord { key: text(first.to_string()), value: Bytes::copy_from_slice(bytes), headers });
+        // Neither message is quoted.
+        tracing::warn!(event.id = %accepted, "another message came under the id of one that was accepted");
+        round.held.push(quarantine::record(bytes, accepted, now));
         Outcome::Held { key, place: round.held.len() - 1 }
     }
 
@@ -233,43 +229,46 @@ impl Receiver {
         events.into_iter().map(prepare).collect()
     }
 
-    /// What becomes of a message, now that its events are answered for.
-    fn answer(
-        &self,
-        taken: &Taken<'_>,
-        events: &[Prepared],
-        answers: &[Result<Accepted, Refusal>],
-        kept: &[bool],
-        at: Micros,
-    ) -> Option<Vec<u8>> {
-        let (verdict, at) = match &taken.outcome {
-            Outcome::Silent => return None,
-            Outcome::Held { key, place } if kept.get(*place) == Some(&true) => {
-                self.memory.held(*key);
-                count(&taken.head, intake::Outcome::Refused("conflict"));
-                (conflict(), at)
-            }
-            Outcome::Held { .. } => {
-                let reason = "not taken: the quarantine is away; send it again as it is";
-                (Verdict::Rejected(Wrong::new(Place::segment("MSH"), Code::Internal, reason)), at)
-            }
-            Outcome::Decided(verdict, at) => (verdict.clone(), *at),
-            Outcome::Waits { first, fingerprint, events: range, seen_before } => {
-                let (events, answers) = (&events[range.clone()], answers.get(range.clone()).unwrap_or_default());
-                let (verdict, outcome) = verdict(answers, events.len(), *seen_before);
+    /// Decides what becomes of a message, now that its events are answered for.
+    fn settle(&self, taken: &mut Taken<'_>, answers: &[Result<Accepted, Refusal>], round: &mut Round, at: Micros) {
+        let Outcome::Waits(waiting) = &taken.outcome else { return };
+        let Waiting { bytes, first, fingerprint, events, seen_before } = waiting;
+        let judged = verdict(answers.get(events.clone()).unwrap_or_default(), events.len(), *seen_before);
+        taken.outcome = match judged {
+            Ok((verdict, outcome)) => {
                 if let Some(outcome) = outcome {
                     count(&taken.head, outcome);
                 }
-                match verdict {
-                    Verdict::Accepted => {
-                        events.iter().for_each(|e| self.memory.learn(e.event()));
-                        (verdict, self.memory.answered(*first, fingerprint, at))
-                    }
-                    _ => {
-                        self.memory.failed(*first);
-                        (verdict, at)
-                    }
+                if verdict == Verdict::Accepted {
+                    round.events[events.clone()].iter().for_each(|e| self.memory.learn(e.event()));
+                    Outcome::Decided(verdict, self.memory.answered(*first, fingerprint, at))
+                } else {
+                    self.memory.failed(*first);
+                    Outcome::Decided(verdict, at)
                 }
+            }
+            // Nothing was known of the other one when this came: it came in the same moment, or by another way.
+            Err(Conflict(n)) => {
+                self.memory.failed(*first);
+                let accepted = round.events[events.start + n].id();
+                self.conflict(&taken.head, bytes, accepted, fingerprint, at, round)
+            }
+        };
+    }
+
+    /// What is sent back for a message; nothing where no answer is due.
+    fn answer(&self, taken: &Taken<'_>, kept: &[bool], at: Micros) -> Option<Vec<u8>> {
+        let (verdict, at) = match &taken.outcome {
+            Outcome::Silent => return None,
+            Outcome::Decided(verdict, at) => (verdict.clone(), *at),
+            Outcome::Held { key, place } if kept.get(*place) == Some(&true) => {
+                self.quarantine.iter().for_each(|q| q.holds(*key));
+                count(&taken.head, intake::Outcome::Refused("conflict"));
+                (conflict(), at)
+            }
+            Outcome::Held { .. } | Outcome::Waits(_) => {
+                let reason = "not taken; send it again as it is";
+                (Verdict::Rejected(Wrong::new(Place::segment("MSH"), Code::Internal, reason)), at)
             }
         };
         ack::answer(&taken.head, &verdict, at)

@@ -16,6 +16,7 @@ mod numbered;
 pub mod problem;
 pub mod pseudonyms;
 pub mod publisher;
+mod recent;
 pub mod registry;
 pub mod site;
 

@@ -164,7 +164,7 @@ impl Publisher {
         self.warm_with(max, |_| ()).await
     }
 
-    /// The same, and shows each event to `learn`.
+    /// The same, and shows each event to `learn`: those of one patient in order.
     ///
     /// # Errors
     /// As [`Publisher::warm`].

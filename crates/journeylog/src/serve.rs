@@ -54,16 +54,31 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     // A site file that is wrong is found now, not with the first message.
     let pseudonyms = if roles.ingest { settings.site.pseudonyms()? } else { None };
     let publisher = Arc::new(Publisher::new(log.clone(), window).with_pseudonyms(pseudonyms));
-    let fhir = Arc::new(ingest::Fhir::new(publisher.clone(), ingest::fhir::Limits::of(&limits(settings))));
-    if roles.hl7 {
-        let run = crate::hl7::start(settings, publisher.clone(), &fhir, cancel.clone()).await?;
+    let fhir = roles
+        .ingest
+        .then(|| Arc::new(ingest::Fhir::new(publisher.clone(), ingest::fhir::Limits::of(&limits(settings)))));
+    let hl7 = match roles.hl7 {
+        true => Some(crate::hl7::receiver(settings, publisher.clone()).await?),
+        false => None,
+    };
+    if roles.ingest || roles.hl7 {
+        let learn = |event: &domain::Event| {
+            fhir.iter().for_each(|f| f.learn(event));
+            hl7.iter().for_each(|h| h.learn(event));
+        };
+        let known = publisher.warm_with(settings.ingest.recent_events, learn).await.context("log")?;
+        tracing::info!(events = known, "recent events remembered");
+    }
+    if let Some(receiver) = hl7 {
+        let run = crate::hl7::listen(settings, receiver, cancel.clone()).await?;
         tasks.spawn(async move {
             run.await;
             ("hl7", Ok(()))
         });
     }
     if roles.ingest || roles.query {
-        let api = api(settings, roles, &log, publisher, fhir, store.as_ref()).await?;
+        let store = store.as_ref().filter(|_| roles.query);
+        let api = api(settings, &log, publisher, fhir, store).await?;
         router = router.merge(api.layer(axum::Extension(samples.clone())));
     }
     if roles.ingest || roles.inbox {
@@ -125,29 +140,22 @@ async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Store>
     Store::connect(&settings.store.url, writers.saturating_add(readers)).await.context("store")
 }
 
-/// The gateway and the read API, described in one document.
+/// The gateway, where there is a `fhir`, and the read API, where there is a `store`, described in one document.
 async fn api(
     settings: &Settings,
-    roles: &Roles,
     log: &Arc<dyn Log>,
     publisher: Arc<Publisher>,
-    fhir: Arc<ingest::Fhir>,
+    fhir: Option<Arc<ingest::Fhir>>,
     store: Option<&Store>,
 ) -> anyhow::Result<Router> {
     let mut router = Router::new();
-    if roles.ingest {
-        // HL7's receiver learns from the log at the same time.
-        if !roles.hl7 {
-            let learn = |event: &domain::Event| fhir.learn(event);
-            let known = publisher.warm_with(settings.ingest.recent_events, learn).await.context("log")?;
-            tracing::info!(events = known, "recent events remembered");
-        }
+    if let Some(fhir) = fhir {
         router = router.merge(ingest::router(Arc::new(Gateway::new(publisher.clone(), limits(settings)))));
         let pseudonyms = publisher.pseudonyms().cloned();
         router = router.merge(ingest::pseudonyms::router(pseudonyms, settings.site.staff()?));
         router = router.merge(ingest::fhir::router(fhir));
     }
-    if let Some(store) = store.filter(|_| roles.query) {
+    if let Some(store) = store {
         for view in View::ALL {
             store.ensure_view(crate::views::spec(view)).await.context("store")?;
         }

@@ -1,9 +1,9 @@
 //! Bundles and single resources: what each becomes, and what is answered for each.
 
+use super::appointments::{Appointments, Known};
 use super::element::Element;
 use super::map::{self, Mapped, Memory, Told};
 use super::outcome::Issue;
-use super::recent::{Known, Recent};
 use super::scope::Scope;
 use super::{Limits, types};
 use crate::publisher::Prepared;
@@ -12,7 +12,6 @@ use domain::Micros;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Mutex;
 
 /// How a request is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +66,7 @@ pub(super) struct Addressed<'a> {
 /// What a request is planned with.
 pub(super) struct Planner<'p> {
     pub pseudonyms: &'p Pseudonyms,
-    pub recent: &'p Mutex<Recent>,
+    pub appointments: &'p Appointments,
     pub limits: &'p Limits,
     pub now: Micros,
 }
@@ -92,7 +91,7 @@ impl Planner<'_> {
         }
         let scope = Scope::new(self.pseudonyms, self.now, None);
         let mut plan = Plan::new(Mode::Single);
-        let mut memory = Memory { recent: self.recent, changes: HashMap::new() };
+        let mut memory = Memory { appointments: self.appointments, changes: HashMap::new() };
         let entry = self.resource(&scope, &mut plan.prepared, &mut memory, (root, kind), (None, at.id));
         plan.entries.push(entry);
         plan.changes = memory.changes;
@@ -127,7 +126,7 @@ impl Planner<'_> {
         if mode == Mode::Whole("message") {
             plan.message = Some(header_of(&entries)?);
         }
-        let mut memory = Memory { recent: self.recent, changes: HashMap::new() };
+        let mut memory = Memory { appointments: self.appointments, changes: HashMap::new() };
         for e in &entries {
             let entry = self.entry(&scope, &mut plan.prepared, &mut memory, e, past);
             plan.entries.push(entry);

@@ -10,9 +10,9 @@ mod patient;
 mod questionnaire;
 mod request;
 
+use super::appointments::{Appointments, Known, Order};
 use super::element::When;
 use super::outcome::Issue;
-use super::recent::{Known, Order, Recent};
 use super::reference::Link;
 use super::scope::Unit;
 use chrono_tz::Tz;
@@ -39,14 +39,13 @@ pub(super) struct Told {
 
 /// The memory of appointments, and what this request will change in it once it is published.
 pub(super) struct Memory<'m> {
-    pub recent: &'m std::sync::Mutex<Recent>,
+    pub appointments: &'m Appointments,
     pub changes: HashMap<u64, Known>,
 }
 
 impl Memory<'_> {
     fn get(&self, key: u64) -> Known {
-        let before = || self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key);
-        self.changes.get(&key).cloned().or_else(before).unwrap_or_default()
+        self.changes.get(&key).cloned().or_else(|| self.appointments.get(key)).unwrap_or_default()
     }
 }
 

@@ -70,6 +70,15 @@ fn over(log: Arc<MemoryLog>, pseudonyms: Option<Pseudonyms>, entries: usize) -> 
 }
 
 impl Server {
+    /// Another process over the same log, which has learnt from its end as the door lets it.
+    async fn restarted(&self) -> Self {
+        let settings = Settings::default();
+        let publisher = Arc::new(Publisher::new(self.log.clone(), settings).with_pseudonyms(Some(known())));
+        let fhir = Arc::new(Fhir::new(publisher.clone(), Limits::of(&crate::Limits::default())));
+        publisher.warm_with(1_000, |event| fhir.learn(event)).await.unwrap();
+        Self { router: router(fhir), log: self.log.clone(), known: known() }
+    }
+
     async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -344,6 +353,42 @@ async fn an_entry_says_by_its_method_what_it_wants() {
     assert_eq!(s.post(&patched).await.statuses(), ["422"]);
     patched["type"] = "history".into();
     assert_eq!(s.post(&patched).await.statuses(), ["201"]);
+}
+
+#[tokio::test]
+async fn after_a_restart_what_an_appointment_was_is_known_from_the_log() {
+    let s = server();
+    let starting = |version, start: &str| {
+        let mut a = appointment(version, "booked");
+        a["start"] = start.into();
+        a
+    };
+    let (first, second) = ("2026-03-05T10:00:00+09:00", "2026-03-06T10:00:00+09:00");
+    s.post(&starting(1, first)).await;
+    let s = s.restarted().await;
+    assert_eq!(s.post(&starting(1, first)).await.status, 200, "the same version");
+    s.post(&starting(2, second)).await;
+    assert_eq!(s.kinds(), ["AppointmentBooked", "AppointmentRescheduled"]);
+    let s = s.restarted().await;
+    assert_eq!(s.post(&starting(2, second)).await.status, 200, "the same version");
+    assert_eq!(s.post(&starting(1, first)).await.status, 200, "an old version");
+    // Back to where it was, which is no resend.
+    s.post(&starting(3, first)).await;
+    let s = s.restarted().await;
+    assert_eq!(s.post(&starting(4, first)).await.status, 200, "nothing has changed");
+    let mut longer = starting(5, first);
+    longer["minutesDuration"] = 40.into();
+    assert_eq!(s.post(&longer).await.status, 201);
+    assert_eq!(s.restarted().await.post(&longer).await.status, 200);
+    s.post(&appointment(6, "cancelled")).await;
+    let kinds = [
+        "AppointmentBooked",
+        "AppointmentRescheduled",
+        "AppointmentRescheduled",
+        "AppointmentModified",
+        "AppointmentCancelled",
+    ];
+    assert_eq!(s.kinds(), kinds);
 }
 
 #[tokio::test]

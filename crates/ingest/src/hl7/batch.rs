@@ -63,7 +63,16 @@ pub(super) fn unit<'a>(block: &'a Block, mut take: impl FnMut(&'a [u8]) -> Optio
     Unit::Batch(Box::new(Batch { file, head, messages }))
 }
 
-impl Unit<'_> {
+impl<'a> Unit<'a> {
+    /// Its messages.
+    pub(super) fn messages(&mut self) -> &mut [Taken<'a>] {
+        match self {
+            Self::Unreadable(_) => &mut [],
+            Self::Messages(all) => all,
+            Self::Batch(batch) => &mut batch.messages,
+        }
+    }
+
     /// Puts what is to be sent back to `out`, a block each.
     pub(super) fn answers(
         self,

@@ -5,35 +5,41 @@ use super::wrong::{Code, Place, Verdict, Wrong};
 use crate::intake;
 use crate::publisher::{Accepted, Refusal};
 
+/// The log has another event under the id of a message's `n`th one, from 0.
+pub(super) struct Conflict(pub usize);
+
 /// What the log's answers for a message's events mean for the message, and how it counts; nothing is counted that is to be
 /// sent again. `seen_before`: the same message has events in the log.
+///
+/// # Errors
+/// Where another message has its id.
 pub(super) fn verdict(
     answers: &[Result<Accepted, Refusal>],
     all: usize,
     seen_before: bool,
-) -> (Verdict, Option<intake::Outcome>) {
+) -> Result<(Verdict, Option<intake::Outcome>), Conflict> {
     let internal = |reason: &'static str| Wrong::new(Place::segment("MSH"), Code::Internal, reason);
     let mut duplicates = 0;
-    for answer in answers {
+    for (n, answer) in answers.iter().enumerate() {
         match answer {
             Ok(accepted) => duplicates += usize::from(accepted.duplicate),
             // The same message, which meant something else when it first came: the site's rules have changed since.
             Err(Refusal::Conflict) if seen_before => duplicates += 1,
-            Err(Refusal::Conflict) => return (conflict(), Some(intake::Outcome::Refused("conflict"))),
+            Err(Refusal::Conflict) => return Err(Conflict(n)),
             Err(Refusal::Refused(_)) => {
                 let verdict = Verdict::Error(vec![internal("the log refuses the event")]);
-                return (verdict, Some(intake::Outcome::Refused("too_large")));
+                return Ok((verdict, Some(intake::Outcome::Refused("too_large"))));
             }
             Err(Refusal::Busy | Refusal::Unavailable) => {
-                return (Verdict::Rejected(internal("not taken: the log is away; send it again as it is")), None);
+                return Ok((Verdict::Rejected(internal("not taken: the log is away; send it again as it is")), None));
             }
         }
     }
     if answers.len() < all {
-        return (Verdict::Rejected(internal("not taken; send it again as it is")), None);
+        return Ok((Verdict::Rejected(internal("not taken; send it again as it is")), None));
     }
     let outcome = if duplicates == all { intake::Outcome::Duplicate } else { intake::Outcome::Accepted };
-    (Verdict::Accepted, Some(outcome))
+    Ok((Verdict::Accepted, Some(outcome)))
 }
 
 /// Counts a message.
@@ -42,6 +48,7 @@ pub(super) fn count(head: &Head<'_>, outcome: intake::Outcome) {
     intake::count(named.unwrap_or(intake::UNKNOWN), intake::Protocol::Hl7, outcome);
 }
 
+/// The answer to a message that came under another one's id.
 pub(super) fn conflict() -> Verdict {
     Verdict::Error(vec![Wrong::new(
         Place::field("MSH", 10),

@@ -3,45 +3,10 @@
 
 use super::map::Known;
 use crate::publisher::Prepared;
+use crate::recent::Recent;
 use domain::{Event, EventId, Micros};
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::Xxh3;
-
-/// A map of the last entries.
-struct Recent<V> {
-    entries: HashMap<u128, (u64, V)>,
-    /// Keys in the order in which they came, with the serial number that tells an entry from a later one of its key.
-    order: VecDeque<(u128, u64)>,
-    serial: u64,
-    most: usize,
-}
-
-impl<V> Recent<V> {
-    fn new(most: usize) -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new(), serial: 0, most: most.max(1) }
-    }
-
-    fn get_mut(&mut self, key: u128) -> Option<&mut V> {
-        self.entries.get_mut(&key).map(|(_, v)| v)
-    }
-
-    fn insert(&mut self, key: u128, value: V) {
-        self.serial += 1;
-        self.entries.insert(key, (self.serial, value));
-        self.order.push_back((key, self.serial));
-        while self.entries.len() > self.most || self.order.len() > 2 * self.most {
-            let Some((key, serial)) = self.order.pop_front() else { break };
-            if self.entries.get(&key).is_some_and(|(s, _)| *s == serial) {
-                self.entries.remove(&key);
-            }
-        }
-    }
-
-    fn remove(&mut self, key: u128) {
-        self.entries.remove(&key);
-    }
-}
 
 /// How far a message has come.
 #[derive(Clone, Copy)]
@@ -69,10 +34,9 @@ pub enum Seen {
 
 /// The memory.
 pub struct Memory {
-    messages: Mutex<Recent<(u128, State)>>,
-    appointments: Mutex<Recent<Vec<EventId>>>,
-    /// Messages in quarantine.
-    held: Mutex<Recent<()>>,
+    /// By the id of a message's first event, the message's fingerprint and how far it has come.
+    messages: Mutex<Recent<EventId, (u128, State)>>,
+    appointments: Mutex<Recent<u128, Vec<EventId>>>,
 }
 
 /// Most events about one appointment that are remembered: one that moved more often is retracted in part.
@@ -80,10 +44,6 @@ const MOST_OF_ONE: usize = 50;
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn key(id: EventId) -> u128 {
-    id.0.as_u128()
 }
 
 fn appointment(patient: &str, id: &str) -> u128 {
@@ -103,26 +63,12 @@ impl Memory {
     /// A memory of so many messages and appointments (about 100 bytes each).
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self {
-            messages: Mutex::new(Recent::new(most)),
-            appointments: Mutex::new(Recent::new(most)),
-            held: Mutex::new(Recent::new(most)),
-        }
-    }
-
-    /// Whether a message is in quarantine.
-    pub fn is_held(&self, message: EventId) -> bool {
-        lock(&self.held).get_mut(key(message)).is_some()
-    }
-
-    /// Notes that it is.
-    pub fn held(&self, message: EventId) {
-        lock(&self.held).insert(key(message), ());
+        Self { messages: Mutex::new(Recent::new(most)), appointments: Mutex::new(Recent::new(most)) }
     }
 
     /// What is known of the message whose first event has this id.
     pub fn seen(&self, first: EventId, fingerprint: &str) -> Seen {
-        match lock(&self.messages).get_mut(key(first)) {
+        match lock(&self.messages).get(first) {
             None => Seen::New,
             Some((other, _)) if Some(*other) != number(fingerprint) => Seen::Other,
             Some((_, State::Answered(at))) => Seen::Answered(*at),
@@ -134,8 +80,8 @@ impl Memory {
     pub fn begin(&self, first: EventId, fingerprint: &str) {
         let Some(number) = number(fingerprint) else { return };
         let mut messages = lock(&self.messages);
-        if messages.get_mut(key(first)).is_none() {
-            messages.insert(key(first), (number, State::Begun));
+        if messages.get(first).is_none() {
+            messages.insert(first, (number, State::Begun));
         }
     }
 
@@ -143,10 +89,10 @@ impl Memory {
     pub fn answered(&self, first: EventId, fingerprint: &str, at: Micros) -> Micros {
         let Some(number) = number(fingerprint) else { return at };
         let mut messages = lock(&self.messages);
-        match messages.get_mut(key(first)) {
+        match messages.get_mut(first) {
             Some((_, State::Answered(before))) => return *before,
             Some((_, state)) => *state = State::Answered(at),
-            None => messages.insert(key(first), (number, State::Answered(at))),
+            None => messages.insert(first, (number, State::Answered(at))),
         }
         at
     }
@@ -154,8 +100,8 @@ impl Memory {
     /// Forgets a message that came to nothing, so that it may come again.
     pub fn failed(&self, first: EventId) {
         let mut messages = lock(&self.messages);
-        if matches!(messages.get_mut(key(first)), Some((_, State::Begun))) {
-            messages.remove(key(first));
+        if matches!(messages.get(first), Some((_, State::Begun))) {
+            messages.remove(first);
         }
     }
 
@@ -163,9 +109,9 @@ impl Memory {
     pub fn learn(&self, event: &Event) {
         let header = event.header();
         if let Some(number) = header.correlation_id.as_deref().and_then(number) {
-            let (mut messages, key) = (lock(&self.messages), key(header.event_id));
-            if messages.get_mut(key).is_none() {
-                messages.insert(key, (number, State::Logged));
+            let mut messages = lock(&self.messages);
+            if messages.get(header.event_id).is_none() {
+                messages.insert(header.event_id, (number, State::Logged));
             }
         }
         let (Some(patient), Some(id)) = (&header.patient_id, appointment_of(event)) else { return };
@@ -180,7 +126,7 @@ impl Memory {
 
 impl Known for Memory {
     fn appointment(&self, patient: &str, id: &str) -> Vec<EventId> {
-        lock(&self.appointments).get_mut(appointment(patient, id)).cloned().unwrap_or_default()
+        lock(&self.appointments).get(appointment(patient, id)).cloned().unwrap_or_default()
     }
 }
 
@@ -256,11 +202,6 @@ mod tests {
             m.answered(id(n), a, Micros(1));
         }
         assert_eq!((m.seen(id(1), a), m.seen(id(22), a)), (Seen::New, Seen::Answered(Micros(1))));
-        for n in 100..1_000 {
-            m.begin(id(n), a);
-            m.failed(id(n));
-        }
-        assert!(lock(&m.messages).order.len() <= 6);
     }
 
     #[test]

@@ -103,7 +103,7 @@ async fn another_message_under_an_id_is_kept_once_and_refused_after_that() {
     let (log, quarantine) = (MemoryLog::new(), MemoryLog::new());
     let publisher = Arc::new(Publisher::new(log.clone(), Settings::default()));
     let receiver = Receiver::new(publisher, pseudonyms(SITE), parse::Limits::default(), 1_000);
-    let bed = Bed { log, receiver: Arc::new(receiver.with_quarantine(quarantine.clone())) };
+    let bed = Bed { log, receiver: Arc::new(receiver.with_quarantine(quarantine.clone(), 1_000)) };
     let other = message("ADT^A01", "m1", "NTE|1||other");
     bed.answer(message("ADT^A01", "m1", "")).await;
     quarantine.set(Mood::Away);
@@ -117,6 +117,27 @@ async fn another_message_under_an_id_is_kept_once_and_refused_after_that() {
     let accepted = bed.events()[0].header().event_id.to_string();
     assert_eq!(crate::testing::header(&kept[0], "refused-event-id").unwrap(), &accepted);
     assert_eq!((bed.log.len(), kept[0].key.as_ref()), (1, accepted.as_bytes()));
+}
+
+/// The receiver knows nothing of the other message, as when two connections bring both in one moment.
+#[tokio::test]
+async fn a_conflict_that_only_the_publisher_sees_is_kept_too() {
+    let (log, quarantine) = (MemoryLog::new(), MemoryLog::new());
+    let publisher = Arc::new(Publisher::new(log.clone(), Settings::default()));
+    let receiver = || Receiver::new(publisher.clone(), pseudonyms(SITE), parse::Limits::default(), 1_000);
+    let first = Bed { log: log.clone(), receiver: Arc::new(receiver()) };
+    let second = Bed { log, receiver: Arc::new(receiver().with_quarantine(quarantine.clone(), 1_000)) };
+    assert_eq!(code(&first.answer(message("ADT^A01", "m1", "")).await), "AA");
+    let other = message("ADT^A01", "m1", "NTE|1||other");
+    for _ in 0..2 {
+        assert_eq!(code(&second.answer(&other).await), "AE");
+    }
+    let kept: Vec<_> = quarantine.records.lock().unwrap().iter().flatten().cloned().collect();
+    assert_eq!(kept.iter().map(|r| &r.value[..]).collect::<Vec<_>>(), [other.trim_end().as_bytes()], "once");
+    let accepted = first.events()[0].header().event_id.to_string();
+    assert_eq!((second.log.len(), kept[0].key.as_ref()), (1, accepted.as_bytes()));
+    // What was accepted is still answered as accepted.
+    assert_eq!(code(&first.answer(message("ADT^A01", "m1", "")).await), "AA");
 }
 
 #[tokio::test]

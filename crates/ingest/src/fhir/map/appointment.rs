@@ -1,14 +1,14 @@
 //! Appointment: booked, moved, changed, arrived, fulfilled, cancelled, not kept.
 
 use super::{MOST_EVENTS, Mapped, Memory, Told, Unit, minutes, one};
+use crate::fhir::appointments::{self, ARRIVED, REQUESTED, Version, Visit, booked_for, key};
 use crate::fhir::element::{Code, When};
 use crate::fhir::outcome::Issue;
-use crate::fhir::recent::{Recent, Visit};
+use domain::Event;
 use domain::event::{
     AppointmentBooked, AppointmentCancelled, AppointmentModified, AppointmentNoShow, AppointmentRequested,
     AppointmentRescheduled, ConsultEnded, Party, PatientCheckedIn, Priority,
 };
-use domain::{Event, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What an appointment says beside its status.
@@ -39,17 +39,25 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
     let start = details.start.as_ref().map(|s| s.at.0);
     // What the appointment is now; two statuses that mean the same to the journey are one state.
     let state = match status {
-        "proposed" | "pending" | "waitlist" => "requested".to_owned(),
-        "booked" => format!("booked for {}", start.ok_or_else(|| unit.root.missing("start"))?),
-        "arrived" | "checked-in" => "arrived".to_owned(),
+        "proposed" | "pending" | "waitlist" => REQUESTED.to_owned(),
+        "booked" => booked_for(start.ok_or_else(|| unit.root.missing("start"))?),
+        "arrived" | "checked-in" => ARRIVED.to_owned(),
         "fulfilled" | "cancelled" | "noshow" => status.to_owned(),
         "entered-in-error" => return retracted(unit, details),
         _ => return Err(Issue::unknown_code("Appointment.status")),
     };
-    let key = key_of(unit.source, &unit.name());
+    let key = key(unit.source, &unit.name());
     let mut known = memory.get(key);
-    let booked_for = start.filter(|_| status == "booked");
-    let visit = known.visit(unit.order()?, xxh3_64(state.as_bytes()), booked_for, Some(details.hash()));
+    let visit = known.visit(Version {
+        order: unit.order()?,
+        state: xxh3_64(state.as_bytes()),
+        start: start.filter(|_| status == "booked"),
+        details: appointments::details(
+            details.duration,
+            details.practitioner.as_deref(),
+            Some(details.service.as_deref()),
+        ),
+    });
     memory.changes.insert(key, known);
     let plain = named(&state, visit);
     of_each(details, &plain, |state, d| {
@@ -90,48 +98,10 @@ fn named(state: &str, visit: Visit) -> String {
 }
 
 impl Details {
-    /// Changes when something changes that `AppointmentModified` would tell.
+    /// Part of the ids of `AppointmentModified`, which a resend finds again.
     fn hash(&self) -> u64 {
-        hash(self.duration, &self.service, &self.practitioner)
+        xxh3_64(format!("{:?}", (self.duration, &self.service, &self.practitioner)).as_bytes())
     }
-}
-
-fn hash(duration: Option<i32>, service: &Option<String>, practitioner: &Option<String>) -> u64 {
-    xxh3_64(format!("{:?}", (duration, service, practitioner)).as_bytes())
-}
-
-fn key_of(source: &str, name: &str) -> u64 {
-    xxh3_64(format!("{source}\u{1f}{name}").as_bytes())
-}
-
-/// Takes up what an event in the log says that an appointment was, so that a restart forgets little: else what comes back to an
-/// earlier state would be taken for a resend.
-pub(in crate::fhir) fn learn(event: &Event, recent: &mut Recent) {
-    let source = &event.header().source;
-    let named = source.message_id.as_deref().filter(|_| source.trigger.as_deref() == Some("Appointment"));
-    let Some(message) = named else { return };
-    let (name, version) = message.split_once("/_history/").map_or((message, None), |(n, v)| (n, v.parse().ok()));
-    let booked = |at: Micros| (format!("booked for {}", at.0), Some(at.0));
-    let plain = |state: &str| (state.to_owned(), None);
-    let ((state, start), details) = match event {
-        Event::AppointmentBooked(e) => (booked(e.starts_at), Some(hash(e.duration_min, &e.service, &e.practitioner))),
-        Event::AppointmentRescheduled(e) => (booked(e.starts_at), None),
-        Event::AppointmentModified(e) => match e.starts_at {
-            Some(at) => (booked(at), Some(hash(e.duration_min, &e.service, &e.practitioner))),
-            None => return,
-        },
-        Event::AppointmentRequested(_) => (plain("requested"), None),
-        Event::PatientCheckedIn(_) => (plain("arrived"), None),
-        Event::ConsultEnded(_) => (plain("fulfilled"), None),
-        Event::AppointmentCancelled(_) => (plain("cancelled"), None),
-        Event::AppointmentNoShow(_) => (plain("noshow"), None),
-        _ => return,
-    };
-    let key = key_of(&source.system, name);
-    let mut known = recent.get(key).unwrap_or_default();
-    let order = (Some(event.header().recorded_at.0), version);
-    known.visit(order, xxh3_64(state.as_bytes()), start, details);
-    recent.put(key, known);
 }
 
 fn details(unit: &Unit<'_>) -> Result<Option<Details>, Issue> {
@@ -341,7 +311,7 @@ fn booked(unit: &Unit<'_>, state: &str, visit: Visit, d: Details) -> Result<Mapp
 /// The booking of what was entered in error never took place.
 fn retracted(unit: &Unit<'_>, d: Details) -> Result<Mapped, Issue> {
     let Some(start) = &d.start else { return unit.retract(Vec::new()) };
-    let state = format!("booked for {}", start.at.0);
+    let state = booked_for(start.at.0);
     let visit = Visit { round: 0, moved: false, followed: false, changed: false };
     match of_each(d, &state, |state, d| booked(unit, state, visit, d))? {
         Mapped::Events(told) => unit.retract(told),
