@@ -10,12 +10,12 @@ use std::time::Duration;
 
 /// Most records in one transaction.
 pub const BATCH_RECORDS: usize = 5_000;
-/// Most bytes of records in one transaction, but for a single larger record.
+/// Most bytes of records in one transaction, but for a single larger one.
 pub const BATCH_BYTES: usize = 4 << 20;
 /// How long further records are waited for once there is one: each transaction costs a marker in every partition it touches.
 pub const BATCH_TIME: Duration = Duration::from_millis(50);
-/// The largest record, bytes of key, value and headers, that is copied to the topic of refused ones. Of a larger one only the headers go
-/// there: an inbox that an operator has set so takes more than any log.
+/// The largest record, bytes of key, value and headers, that is copied to the topic of refused ones. Of a larger one only the
+/// reason goes there: an inbox that an operator has set so takes more than any log.
 pub const MOST_COPIED_BYTES: usize = 8 << 20;
 
 /// The topics of an inbox, and who reads it.
@@ -49,7 +49,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Bytes of key, value and headers.
+    /// Size in bytes: key, value and headers.
     #[must_use]
     pub fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -84,12 +84,12 @@ pub trait Relay: Send {
     /// `Unavailable`: later again. `Configuration`: never.
     fn take(&mut self, wait: Duration) -> Result<Taken, LogError>;
 
-    /// Writes, and notes all that was taken as read, in one transaction. `false`: nothing of it is done, and the records will be
-    /// taken again, here or by whoever has the partitions now.
+    /// Writes, and notes all that was taken as read, in one transaction.
     ///
     /// # Errors
-    /// `Configuration` when another process has taken this one's place for good.
-    fn commit(&mut self, out: Vec<Outgoing>) -> Result<bool, LogError>;
+    /// It didn't come about, and the records will be taken again, here or by whoever has the partitions now. `Configuration` when
+    /// another process has taken this one's place for good.
+    fn commit(&mut self, out: Vec<Outgoing>) -> Result<(), LogError>;
 }
 
 /// Opens a topic beside the log at a URL, as it is: to look at refused records, and to send some to the inbox again.

@@ -7,6 +7,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use journeylog_eventlog::relay::{Incoming, MOST_COPIED_BYTES, Outgoing, Relay, RelayOptions, open_relay};
 use journeylog_eventlog::{Delivery, Log, LogError, MAX_RECORD_BYTES, NewRecord, Options, Record, Start, is_gap, open};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -142,7 +145,7 @@ async fn markers_and_aborted_records_are_nowhere_to_be_seen() {
     // What the caller could not deal with comes again.
     take(&mut relay, 100);
     let taken = take(&mut relay, 100);
-    assert!(relay.commit(taken.iter().map(moved).collect()).unwrap());
+    relay.commit(taken.iter().map(moved).collect()).unwrap();
     bed.shows(100).await;
     assert_eq!(bed.all().await, numbers(0..100));
     // Aborted half-way: a record that no log takes follows good ones.
@@ -150,12 +153,12 @@ async fn markers_and_aborted_records_are_nowhere_to_be_seen() {
     let taken = take(&mut relay, 50);
     let mut out: Vec<_> = taken.iter().map(moved).collect();
     out.push(Outgoing::Log(new(&"9".repeat(MAX_RECORD_BYTES + 1))));
-    assert!(!relay.commit(out).unwrap());
+    assert!(relay.commit(out).is_err());
     assert_eq!(bed.all().await, numbers(0..100));
     // What was not committed comes again, and nothing else.
     let taken = take(&mut relay, 50);
     assert_eq!(taken.len(), 50);
-    assert!(relay.commit(taken.iter().map(moved).collect()).unwrap());
+    relay.commit(taken.iter().map(moved).collect()).unwrap();
     bed.shows(150).await;
     assert_eq!(bed.all().await, numbers(0..150));
     // A record that is appended as others do, after the markers.
@@ -191,8 +194,8 @@ async fn a_fenced_reader_changes_nothing() {
     // Another process under the same name, as after a restart while the old one hangs.
     let mut new = bed.relay("a").await;
     let again = take(&mut new, 40);
-    assert!(new.commit(again.iter().map(moved).collect()).unwrap());
-    assert!(!matches!(old.commit(taken.iter().map(moved).collect()), Ok(true)), "the old one is fenced");
+    new.commit(again.iter().map(moved).collect()).unwrap();
+    assert!(old.commit(taken.iter().map(moved).collect()).is_err(), "the old one is fenced");
     bed.shows(40).await;
     assert_eq!(bed.all().await, numbers(0..40));
     // Readers with names of their own share the partitions, and what one has in hand when it loses them is not done twice.
@@ -208,7 +211,7 @@ async fn a_fenced_reader_changes_nothing() {
             let taken = second.take(Duration::from_millis(200)).unwrap();
             let out = taken.records.iter().map(moved).collect();
             if !taken.records.is_empty() {
-                second.commit(out).unwrap();
+                let _ = second.commit(out);
             }
         }
     });
@@ -241,7 +244,7 @@ async fn refused_records_keep_every_byte() {
     bed.inbox.append(vec![large.clone()]).await.remove(0).unwrap();
     let taken = take(&mut relay, 2);
     let why = || vec![("refused-reason", Bytes::from_static(b"not_framed"))];
-    assert!(relay.commit(taken.into_iter().map(|r| Outgoing::Refused(r, why())).collect()).unwrap());
+    relay.commit(taken.into_iter().map(|r| Outgoing::Refused(r, why())).collect()).unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refused = open(&format!("{}.no", bed.base), &Options::default()).await.unwrap();
     let mut found = Vec::new();
@@ -258,5 +261,31 @@ async fn refused_records_keep_every_byte() {
     bed.inbox.append(vec![odd]).await.remove(0).unwrap();
     let mut heavy = take(&mut relay, 1).remove(0);
     heavy.headers.push(("h".to_owned(), Bytes::from(vec![7; MOST_COPIED_BYTES])));
-    assert!(relay.commit(vec![Outgoing::Refused(heavy, why())]).unwrap());
+    relay.commit(vec![Outgoing::Refused(heavy, why())]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_takes_no_copy_is_named_and_the_batch_comes_again() {
+    let Some(bed) = Bed::new("small").await else { return };
+    let mut relay = bed.relay("a").await;
+    limit(&bed, "100").await;
+    bed.send(0..1).await;
+    let refused = |r: Incoming| Outgoing::Refused(r, vec![("refused-detail", Bytes::from(vec![b'x'; 1_000]))]);
+    let taken = take(&mut relay, 1);
+    let error = relay.commit(taken.into_iter().map(refused).collect()).unwrap_err().to_string();
+    assert!(error.contains(&bed.topic("no")), "{error}");
+    limit(&bed, "100000").await;
+    let taken = take(&mut relay, 1);
+    relay.commit(taken.into_iter().map(refused).collect()).unwrap();
+}
+
+/// Sets the largest message of the topic of refused records, bytes.
+async fn limit(bed: &Bed, bytes: &str) {
+    let brokers = std::env::var("JOURNEYLOG_TEST_KAFKA").unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let topic = bed.topic("no");
+    let change = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", bytes);
+    let done = admin.alter_configs([&change], &AdminOptions::new()).await.unwrap();
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
 }

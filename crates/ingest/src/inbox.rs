@@ -4,10 +4,12 @@
 //! Every record ends as a new event in the log, as a duplicate, or as a refused record; what becomes of a batch is written in
 //! the same transaction as "this was read", so that none is lost and none is done twice.
 
+mod condition;
 mod judge;
 mod seen;
 
 use crate::intake::{self, Outcome, Protocol};
+use condition::Turn;
 use domain::parse;
 use eventlog::relay::{Incoming, Outgoing, Relay};
 use eventlog::{Log, LogError};
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+pub use condition::Condition;
 pub use judge::{REASONS, header};
 
 /// How long an idle inbox waits for records before it looks whether it shall stop.
@@ -49,6 +52,7 @@ pub struct Inbox {
     seen: Seen,
     /// By partition of the log, up to where its events are remembered.
     remembered: Vec<u64>,
+    condition: Arc<Condition>,
 }
 
 /// How many of a batch ended how, by source.
@@ -58,7 +62,14 @@ impl Inbox {
     /// An inbox that moves events to `log`, which `relay` writes to. Construct it after the metrics recorder is installed.
     #[must_use]
     pub fn new(relay: Box<dyn Relay>, log: Arc<dyn Log>, settings: InboxSettings) -> Self {
-        Self { relay, log, seen: Seen::new(settings.recent_events), settings, remembered: Vec::new() }
+        let (seen, condition) = (Seen::new(settings.recent_events), Arc::default());
+        Self { relay, log, seen, settings, remembered: Vec::new(), condition }
+    }
+
+    /// How it gets on, for as long as it runs.
+    #[must_use]
+    pub fn condition(&self) -> Arc<Condition> {
+        self.condition.clone()
     }
 
     /// Moves records until `cancel`, and ends between two transactions.
@@ -75,13 +86,20 @@ impl Inbox {
     fn work(&mut self, handle: &Handle, cancel: &CancellationToken) -> Result<(), LogError> {
         let mut pause = FIRST_PAUSE;
         while !cancel.is_cancelled() {
-            match self.turn(handle) {
-                Ok(true) => pause = FIRST_PAUSE,
+            let turn = match self.turn(handle) {
+                Ok(turn) => turn,
                 Err(LogError::Configuration(why)) => return Err(LogError::Configuration(why)),
-                not_done => {
-                    if let Err(error) = not_done {
-                        tracing::warn!(error = %error, "the inbox has to wait");
-                    }
+                Err(error) => {
+                    tracing::warn!(error = %error, "a batch of the inbox was given up, reading again");
+                    Turn::Failed
+                }
+            };
+            self.condition.seen(turn, Instant::now());
+            match turn {
+                // After a failure the group is joined anew, which takes turns without records: no reason to hurry again.
+                Turn::Idle => {}
+                Turn::Committed => pause = FIRST_PAUSE,
+                Turn::Failed => {
                     handle.block_on(async {
                         tokio::select! { () = cancel.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
                     });
@@ -92,30 +110,28 @@ impl Inbox {
         Ok(())
     }
 
-    /// One batch. `false` when it could not be committed.
-    fn turn(&mut self, handle: &Handle) -> Result<bool, LogError> {
+    /// One batch, if there is one.
+    fn turn(&mut self, handle: &Handle) -> Result<Turn, LogError> {
         let taken = self.relay.take(WAIT)?;
         if taken.assigned {
             // Where this fails, what was taken is taken again.
             handle.block_on(self.remember())?;
         }
         if taken.records.is_empty() {
-            return Ok(true);
+            return Ok(Turn::Idle);
         }
         let begun = Instant::now();
         let records = taken.records.len() as u64;
         let (out, counts) = self.judge_all(taken.records);
         let done = self.relay.commit(out);
-        let committed = matches!(done, Ok(true));
-        self.seen.settle(committed);
-        let result = if committed { "committed" } else { "aborted" };
+        self.seen.settle(done.is_ok());
+        let result = if done.is_ok() { "committed" } else { "aborted" };
         counter!("inbox_transactions_total", "result" => result).increment(1);
-        if committed {
-            metrics::histogram!("inbox_transaction_seconds").record(begun.elapsed());
-            counter!("inbox_records_total").increment(records);
-            report(counts);
-        }
-        done
+        done?;
+        metrics::histogram!("inbox_transaction_seconds").record(begun.elapsed());
+        counter!("inbox_records_total").increment(records);
+        report(counts);
+        Ok(Turn::Committed)
     }
 
     fn judge_all(&mut self, records: Vec<Incoming>) -> (Vec<Outgoing>, Counts) {

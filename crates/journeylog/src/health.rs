@@ -5,6 +5,7 @@ mod watchdog;
 use crate::operations::status::look;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use domain::views::View;
+use ingest::inbox::Condition;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query::status::{Samples, Status};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub struct Health {
     metrics: PrometheusHandle,
     samples: Arc<Samples>,
     watchdog: Mutex<Watchdog>,
+    /// None where no inbox is read.
+    inbox: Option<Arc<Condition>>,
 }
 
 impl Health {
@@ -35,9 +38,10 @@ impl Health {
         store: Option<Store>,
         views: &[View],
         samples: Arc<Samples>,
+        inbox: Option<Arc<Condition>>,
         metrics: PrometheusHandle,
     ) -> Self {
-        Self { log, store, metrics, samples, watchdog: Mutex::new(Watchdog::new(views, Instant::now())) }
+        Self { log, store, metrics, samples, watchdog: Mutex::new(Watchdog::new(views, Instant::now())), inbox }
     }
 
     /// Looks again and again how far the views have come, so that rates are known and what stands still is noticed.
@@ -65,7 +69,8 @@ impl Health {
 
     /// What stands still, in words.
     fn stalled(&self) -> Option<String> {
-        self.watchdog.lock().unwrap_or_else(PoisonError::into_inner).reason()
+        let views = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner).reason();
+        views.or_else(|| self.inbox.as_ref()?.reason())
     }
 }
 
@@ -88,7 +93,7 @@ pub fn routes(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Ready: the log and the store answer, and no view that is projected here stands still.
+/// Ready: the log and the store answer, and neither a view that is projected here nor the inbox stands still.
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, String) {
     let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     if !matches!(tokio::time::timeout(PATIENCE, health.log.bounds()).await, Ok(Ok(_))) {

@@ -84,8 +84,10 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     if roles.ingest || roles.inbox {
         router = router.merge(crate::inbox::registry(settings)?);
     }
+    let mut condition = None;
     if roles.inbox {
         let inbox = crate::inbox::open(settings, log.clone()).await?;
+        condition = Some(inbox.condition());
         let stop = cancel.clone();
         tasks.spawn(async move { ("inbox", inbox.run(stop).await.map_err(Into::into)) });
     }
@@ -105,7 +107,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let all_in = CancellationToken::new();
     let counting = (roles.ingest || roles.hl7 || roles.inbox)
         .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
-    let health = Arc::new(Health::new(log, store, &roles.views, samples, handle));
+    let health = Arc::new(Health::new(log, store, &roles.views, samples, condition, handle));
     router = router.merge(health::routes(health.clone()));
     let watching = cancel.clone();
     // Not among the tasks: whether somebody looks must not decide whether the roles run.

@@ -7,6 +7,9 @@ mod support;
 use domain::views::View;
 use eventlog::{Log, NewRecord, Options};
 use rand::{RngExt as _, SeedableRng as _};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -163,6 +166,47 @@ async fn good_records_reach_the_views_and_bad_ones_the_topic_of_refused() {
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     let verified = b.run(&["verify", "timeline"]);
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_that_can_commit_nothing_is_not_ready_until_it_can() {
+    let _broker = BROKER.lock().await;
+    let Some(b) = Backends::services("stalled").await else { return };
+    let sender = Sender::new(&b).await;
+    let inbox = b.start_with(&["ingest", "inbox"], &sender.env()).await;
+    largest_copy(&sender, "100").await;
+    sender.send(vec![NewRecord { value: Bytes::from_static(b"nonsense"), ..frame(&checked_in("p-stalled")) }]).await;
+    let why = ready(&inbox, 503).await;
+    assert!(why.contains("the inbox: no batch could be committed since"), "{why}");
+    let metrics = inbox.http.get(inbox.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("inbox_stalled 1"), "{metrics}");
+    largest_copy(&sender, "1000000").await;
+    wait_for_refused(&sender, 1).await;
+    ready(&inbox, 200).await;
+}
+
+/// Sets the largest message of the topic of refused records, bytes.
+async fn largest_copy(sender: &Sender, bytes: &str) {
+    let brokers = sender.base.strip_prefix("kafka://").unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(&sender.refused)).set("max.message.bytes", bytes);
+    let done = admin.alter_configs([&change], &AdminOptions::new()).await.unwrap();
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+}
+
+/// Waits until `/readyz` answers so; its words.
+async fn ready(server: &Server, status: u16) -> String {
+    let begun = Instant::now();
+    loop {
+        let answer = server.http.get(server.url("/readyz")).send().await.unwrap();
+        let (now, words) = (answer.status().as_u16(), answer.text().await.unwrap());
+        if now == status {
+            return words;
+        }
+        assert!(begun.elapsed() < 2 * PATIENCE, "{now} {words}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn number(name: &str, default: u64) -> u64 {

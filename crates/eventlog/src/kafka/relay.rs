@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use transaction::{Failure, Transactions};
 
-/// Room in a message beside key and value, bytes.
-const HEADER_BYTES: usize = 64 << 10;
+/// Room in a message beside a record, bytes: the reason of a refusal and the framing.
+const REASON_BYTES: usize = 64 << 10;
 /// Milliseconds after which the broker aborts a transaction that nobody ends. Readers of the log see nothing that came after the
 /// beginning of an open one.
 const TRANSACTION_MS: &str = "10000";
@@ -123,7 +123,7 @@ impl KafkaRelay {
     }
 
     fn producer(&self) -> ClientConfig {
-        let most = (MOST_COPIED_BYTES + HEADER_BYTES).to_string();
+        let most = (MOST_COPIED_BYTES + REASON_BYTES).to_string();
         self.settings.layered(
             &[
                 ("compression.type", "lz4"),
@@ -227,29 +227,22 @@ impl Relay for KafkaRelay {
         Ok(taken)
     }
 
-    fn commit(&mut self, out: Vec<Outgoing>) -> Result<bool, LogError> {
+    fn commit(&mut self, out: Vec<Outgoing>) -> Result<(), LogError> {
         let read = std::mem::take(&mut self.read);
-        let Some(clients) = &self.clients else { return Ok(false) };
-        let done = match &clients.membership {
-            Some(membership) if !clients.consumer.assignment_lost() => {
+        let lost = || LogError::Unavailable("the partitions went to another process".to_owned());
+        let done = match &self.clients {
+            Some(Clients { consumer, membership: Some(membership), transactions }) if !consumer.assignment_lost() => {
                 let to = transaction::Places {
                     log: &self.settings.topic,
                     refused: &self.names.refused,
                     inbox: &self.names.inbox,
                     partitions: self.partitions,
                 };
-                clients.transactions.run(&to, out, &read, membership)
+                transactions.run(&to, out, &read, membership)
             }
-            _ => Err(Failure::Other(LogError::Unavailable("the partitions went to another process".to_owned()))),
+            _ => Err(Failure::Other(lost())),
         };
-        match done.map_err(|failure| self.failed(failure)) {
-            Ok(()) => Ok(true),
-            Err(LogError::Configuration(why)) => Err(LogError::Configuration(why)),
-            Err(error) => {
-                tracing::warn!(error = %error, "a transaction of the inbox was given up, reading again");
-                Ok(false)
-            }
-        }
+        done.map_err(|failure| self.failed(failure))
     }
 }
 

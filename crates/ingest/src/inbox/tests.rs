@@ -35,13 +35,13 @@ impl Relay for Shared {
         Ok(Taken { assigned: std::mem::take(&mut m.assigned), records })
     }
 
-    fn commit(&mut self, out: Vec<Outgoing>) -> Result<bool, LogError> {
+    fn commit(&mut self, out: Vec<Outgoing>) -> Result<(), LogError> {
         let mut m = self.0.lock().unwrap();
         let mood = m.moods.pop_front().unwrap_or(Mood::Commit);
         let in_hand = std::mem::take(&mut m.in_hand);
         if mood == Mood::Abort {
             in_hand.into_iter().rev().for_each(|r| m.inbox.push_front(r));
-            return Ok(false);
+            return Err(LogError::Unavailable("aborted".into()));
         }
         let mut moved = Vec::new();
         for o in out {
@@ -55,7 +55,10 @@ impl Relay for Shared {
         }
         futures::executor::block_on(self.1.append(moved)).into_iter().for_each(|r| assert!(r.is_ok()));
         m.assigned |= mood == Mood::Unsure;
-        Ok(mood == Mood::Commit)
+        match mood {
+            Mood::Commit => Ok(()),
+            Mood::Abort | Mood::Unsure => Err(LogError::Unavailable("no answer".into())),
+        }
     }
 }
 
@@ -85,7 +88,7 @@ async fn turns(inbox: Inbox, turns: usize) -> Inbox {
     tokio::task::spawn_blocking(move || {
         let mut inbox = inbox;
         for _ in 0..turns {
-            inbox.turn(&handle).unwrap();
+            let _ = inbox.turn(&handle);
         }
         inbox
     })

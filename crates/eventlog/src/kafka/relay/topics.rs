@@ -1,6 +1,6 @@
 //! The topics of an inbox: made where there are none, checked where there are.
 
-use super::HEADER_BYTES;
+use super::REASON_BYTES;
 use crate::LogError;
 use crate::kafka::admin;
 use crate::kafka::client::Settings;
@@ -26,7 +26,7 @@ pub(super) async fn ensure(log: &KafkaTarget, options: &Options, names: &RelayOp
     let missing = || LogError::Configuration(format!("there is no topic {}", log.topic));
     let partitions = partitions.ok_or_else(missing)?;
     one(log, options, &names.inbox, partitions, names.inbox_retention, None).await?;
-    let most = MOST_COPIED_BYTES + HEADER_BYTES;
+    let most = MOST_COPIED_BYTES + REASON_BYTES;
     let refused = one(log, options, &names.refused, partitions, names.refused_retention, Some(most)).await?;
     Ok((partitions, refused))
 }

@@ -5,13 +5,14 @@ use crate::kafka::reader::number;
 use crate::relay::{Incoming, MOST_COPIED_BYTES, Outgoing};
 use crate::{LogError, NewRecord, partition_of};
 use bytes::Bytes;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the beginning of a producer may take: it waits for the end of what its former life left open.
@@ -41,11 +42,38 @@ impl From<KafkaError> for Failure {
     }
 }
 
-/// A record that can't be delivered fails its transaction.
-impl ProducerContext for Context {
+/// Notes why a record can't be delivered, which fails its transaction: the transaction's own error doesn't say.
+struct Deliveries {
+    context: Context,
+    failed: Mutex<Option<String>>,
+}
+
+impl Deliveries {
+    fn take(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        self.context.log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, _: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {}
+    fn delivery(&self, result: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        if let Err((error, message)) = result {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            // The first one: those after it were only thrown away.
+            failed.get_or_insert_with(|| format!("topic {}: {error}", message.topic()));
+        }
+    }
 }
 
 /// Where records go.
@@ -58,13 +86,14 @@ pub(super) struct Places<'a> {
 }
 
 /// A transactional producer.
-pub(super) struct Transactions(ThreadedProducer<Context>);
+pub(super) struct Transactions(ThreadedProducer<Deliveries>);
 
 impl Transactions {
     /// Fences and ends what another life of the producer left open.
     pub(super) fn begin(config: &ClientConfig, context: Context) -> Result<Self, Failure> {
-        let producer: ThreadedProducer<Context> =
-            config.create_with_context(context).map_err(failed).map_err(Failure::Other)?;
+        let deliveries = Deliveries { context, failed: Mutex::default() };
+        let producer: ThreadedProducer<Deliveries> =
+            config.create_with_context(deliveries).map_err(failed).map_err(Failure::Other)?;
         patiently(INIT, || producer.init_transactions(STEP))?;
         Ok(Self(producer))
     }
@@ -86,7 +115,12 @@ impl Transactions {
             // then the broker does it: when the next producer begins, or after the transaction's time
             tracing::debug!(error = %error, "aborting a transaction failed");
         }
-        done
+        done.map_err(|failure| match (failure, self.0.context().take()) {
+            (Failure::Other(LogError::Unavailable(why)), Some(undelivered)) => {
+                Failure::Other(LogError::Unavailable(format!("{why}; {undelivered}")))
+            }
+            (failure, _) => failure,
+        })
     }
 
     fn fill(
