@@ -1,7 +1,7 @@
 //! `GET /v1/patients/{id}/card`: what staff should know before the patient comes.
 
-use crate::problem::{Id, Json, Query};
-use crate::reading::Reading;
+use crate::problem::{Id, Json};
+use crate::reading::{Asking, Reading, Which};
 use crate::timeline::Loaded;
 use crate::{App, Problem};
 use axum::extract::State;
@@ -30,15 +30,9 @@ pub struct Doc;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
     /// The card as it was then (RFC 3339): what was known and had happened by that time. Now, unless asked for.
     #[serde(default)]
     pub as_of: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
 }
 
 /// A card, and what it reflects.
@@ -56,13 +50,17 @@ pub struct PatientCard {
 ///
 /// It depends on the clock (what is overdue, which appointment is next), so it has no ETag.
 #[utoipa::path(get, path = "/v1/patients/{id}/card", tag = "timeline",
-    params(("id" = String, Path, description = "Pseudonym of the patient"), Asked),
+    params(("id" = String, Path, description = "Pseudonym of the patient"), Which, Asked),
     responses((status = 200, body = PatientCard), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 504, body = Problem)))]
-pub async fn card(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn card(
+    State(app): State<Arc<App>>,
+    Id(id): Id,
+    Asking(which, asked): Asking<Asked>,
+) -> Result<Response, Problem> {
     let bad = || Problem::bad_field("as_of", "not an RFC 3339 time with offset");
     let as_of = asked.as_of.as_deref().map(|t| Micros::parse(t).ok_or_else(bad)).transpose()?;
-    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let all = Loaded::begin(&app, &engine, &id, "").await?.assemble(&engine, &id, as_of).await?;
     let card = view::card(&all, as_of.unwrap_or_else(app.now));
     let body = PatientCard { card, position: position.to_string() };

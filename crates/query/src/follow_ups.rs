@@ -4,7 +4,7 @@
 
 use crate::paging::{self, Cursor, Page};
 use crate::problem::{Id, Json, Query};
-use crate::reading::Reading;
+use crate::reading::{Asking, Reading, Which};
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -79,25 +79,6 @@ pub struct Asked {
     /// Most items on the page, 1 to 1000; 100 unless asked for.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
-}
-
-/// What one item may be asked for.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AskedOne {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
 }
 
 impl Asked {
@@ -129,12 +110,12 @@ struct Key(i64, i64, i64, String);
 ///
 /// Priority is that of the present, then the earlier due time, then the item id. The pages of one list all use the time of
 /// its first page. Items of merged pseudonyms are united.
-#[utoipa::path(get, path = "/v1/follow-ups", tag = "follow-ups", params(Asked),
+#[utoipa::path(get, path = "/v1/follow-ups", tag = "follow-ups", params(Which, Asked),
     responses((status = 200, body = Page<Item>), (status = 400, body = Problem), (status = 504, body = Problem)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     quiet: Option<Extension<QuietHours>>,
-    Query(asked): Query<Asked>,
+    Asking(which, asked): Asking<Asked>,
 ) -> Result<Response, Problem> {
     let (filter, limit) = (asked.filter()?, paging::limit(asked.limit)?);
     let from: Option<Key> = Cursor(asked.cursor.clone()).key()?;
@@ -143,7 +124,7 @@ pub async fn list(
     }
     let now = from.as_ref().map_or_else(|| (app.now)().0, |k| k.0);
     let from = from.map(|Key(_, points, due_at, item_id)| Place { points, due_at, item_id });
-    let Reading { engine, .. } = app.read(View::FollowUps, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, .. } = app.read(View::FollowUps, &which).await?;
     let engine = &engine;
     let mut rows = items::list(engine, &filter, now, from.as_ref(), limit + 1).await?;
     let more = rows.len() > limit;
@@ -163,15 +144,15 @@ pub async fn list(
 
 /// An item.
 #[utoipa::path(get, path = "/v1/follow-ups/{id}", tag = "follow-ups",
-    params(("id" = String, Path, description = "Id of the item"), AskedOne),
+    params(("id" = String, Path, description = "Id of the item"), Which),
     responses((status = 200, body = Item), (status = 404, body = Problem), (status = 504, body = Problem)))]
 pub async fn one(
     State(app): State<Arc<App>>,
     quiet: Option<Extension<QuietHours>>,
     Id(id): Id,
-    Query(asked): Query<AskedOne>,
+    Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
-    let Reading { engine, .. } = app.read(View::FollowUps, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, .. } = app.read(View::FollowUps, &which).await?;
     let item = unite::one(&engine, &id).await?;
     let now = (app.now)().0;
     let held = leases::held(&engine, &[&item.row.item_id], now).await?;

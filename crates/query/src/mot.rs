@@ -1,8 +1,8 @@
 //! `GET /v1/journeys/{id}/mot`, `/v1/mot/aggregates`, `/v1/mot/alerts` and `/v1/mot/staff`.
 
 use crate::paging::{self, Cursor, Page};
-use crate::problem::{Id, Json, Query};
-use crate::reading::Reading;
+use crate::problem::{Id, Json};
+use crate::reading::{Asking, Reading, Which};
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::header;
@@ -41,15 +41,9 @@ pub struct Doc;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
     /// The score as it was known then (RFC 3339): what was recorded later is left out.
     #[serde(default)]
     pub as_of: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
     /// Only this patient's, where several patients have a journey of the same name.
     #[serde(default)]
     pub patient_id: Option<String>,
@@ -82,17 +76,21 @@ pub(crate) fn time(name: &str, value: Option<&str>) -> Result<Option<Micros>, Pr
 ///
 /// Pseudonyms of a merged patient are scored together. The answer depends on the clock (`provisional`), so it has no ETag.
 #[utoipa::path(get, path = "/v1/journeys/{id}/mot", tag = "mot",
-    params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Asked),
+    params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Which, Asked),
     responses((status = 200, body = JourneyMot), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 504, body = Problem)))]
-pub async fn journey(State(app): State<Arc<App>>, Id(id): Id, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn journey(
+    State(app): State<Arc<App>>,
+    Id(id): Id,
+    Asking(which, asked): Asking<Asked>,
+) -> Result<Response, Problem> {
     let as_of = time("as_of", asked.as_of.as_deref())?;
-    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
-    let mot = app.mot_of(asked.generation).await?;
+    let Reading { engine, position } = app.read(View::Mot, &which).await?;
+    let mot = app.mot_of(which.generation).await?;
     let id = id.parse::<EventId>().map_or(id, |e| e.to_string());
     let patient = match asked.patient_id {
         Some(p) => p,
-        None => holder(&app, &engine, &id, asked.after.as_deref()).await?,
+        None => holder(&app, &engine, &id, which.after.as_deref()).await?,
     };
     let who = timeline::identity(&engine, &patient).await?;
     let mut members: BTreeSet<String> = who.members.clone();
@@ -136,18 +134,12 @@ async fn holder(app: &App, engine: &Engine, id: &str, after: Option<&str>) -> Re
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AlertsAsked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
     /// Only this site's.
     #[serde(default)]
     pub site: Option<String>,
     /// Only this department's.
     #[serde(default)]
     pub department: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
     /// Only this kind: low_score, dignity_breach or severe_complaint.
     #[serde(default)]
     pub kind: Option<String>,
@@ -214,11 +206,11 @@ impl From<rows::AlertRow> for Alert {
 }
 
 /// Touchpoints below 40, dignity breaches and severe complaints, the latest first.
-#[utoipa::path(get, path = "/v1/mot/alerts", tag = "mot", params(AlertsAsked),
+#[utoipa::path(get, path = "/v1/mot/alerts", tag = "mot", params(Which, AlertsAsked),
     responses((status = 200, body = Page<Alert>), (status = 400, body = Problem), (status = 504, body = Problem)))]
 pub async fn alerts(
     State(app): State<Arc<App>>,
-    Query(asked): Query<AlertsAsked>,
+    Asking(which, asked): Asking<AlertsAsked>,
 ) -> Result<Json<Page<Alert>>, Problem> {
     let limit = paging::limit(asked.limit)?;
     if let Some(kind) = asked.kind.as_deref()
@@ -235,7 +227,7 @@ pub async fn alerts(
         ..rows::Filter::default()
     };
     let key: Option<(i64, String, String)> = Cursor(asked.cursor).key()?;
-    let Reading { engine, .. } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, .. } = app.read(View::Mot, &which).await?;
     let mut page = rows::alerts(&engine, &filter, key.as_ref(), limit + 1).await?;
     let more = page.len() > limit;
     page.truncate(limit);

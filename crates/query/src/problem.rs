@@ -1,7 +1,7 @@
 //! RFC 9457 problems, and query parameters that are refused with one.
 
 use axum::extract::FromRequestParts;
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, StatusCode, Uri, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use domain::parse::FieldError;
 use serde::{Serialize, de::DeserializeOwned};
@@ -112,19 +112,25 @@ pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut pairs = parts.uri.query().unwrap_or_default().split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
-        if let Some((name, _)) = pairs.find(|(_, value)| value.contains("%00")) {
-            return Err(Problem::bad_field(name, NUL));
-        }
-        let asked = axum::extract::Query::from_request_parts(parts, state).await;
-        asked.map(|q| Self(q.0)).map_err(|e| {
-            let text = e.body_text();
-            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            let (name, reason) = text.split_once(": ").unwrap_or(("query", text));
-            Problem::bad_field(name, reason)
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// Reads query parameters.
+pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let mut pairs = query.split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
+    if let Some((name, _)) = pairs.find(|(_, value)| value.contains("%00")) {
+        return Err(Problem::bad_field(name, NUL));
+    }
+    let uri = Uri::builder().path_and_query(format!("/?{query}")).build();
+    let uri = uri.map_err(|_| Problem::bad_field("query", "is not a query"))?;
+    axum::extract::Query::try_from_uri(&uri).map(|q| q.0).map_err(|e| {
+        let text = e.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        let (name, reason) = text.split_once(": ").unwrap_or(("query", text));
+        Problem::bad_field(name, reason)
+    })
 }
 
 /// How long the body of a request may take to come.

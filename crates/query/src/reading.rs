@@ -1,16 +1,47 @@
 //! From which generation of a view a request is answered: the active one, or another that was asked for.
 
+use crate::problem::read;
 use crate::{App, Problem, after::Position};
-use axum::http::StatusCode;
+use axum::extract::FromRequestParts;
+use axum::http::{StatusCode, request::Parts};
 use domain::views::mot::Mot;
 use domain::views::{MadeBy, View};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::views::spec;
 use store::{Engine, GenerationInfo, State, StoreError};
+use utoipa::IntoParams;
 
 /// How often the checkpoints of a generation that was asked for are looked at while a reader waits.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Which state of a view is to be read.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// Wait until the view has seen this position, as publishing returned it.
+    pub after: Option<String>,
+    /// Read this generation of the view instead of the active one.
+    pub generation: Option<i64>,
+}
+
+/// Query parameters of a read: which state of the view, and what else is asked. Two structs, since serde can't flatten one
+/// into the other and refuse unknown parameters too.
+#[derive(Debug)]
+pub struct Asking<T>(pub Which, pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asking<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let of_which = |pair: &&str| matches!(pair.split('=').next(), Some("after" | "generation"));
+        let (which, rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(of_which);
+        Ok(Self(read(&which.join("&"))?, read(&rest.join("&"))?))
+    }
+}
 
 /// A view as one request reads it.
 pub(crate) struct Reading {
@@ -21,17 +52,13 @@ pub(crate) struct Reading {
 }
 
 impl App {
-    /// Waits until a view has seen the positions of `after`, and says where it is to be read.
+    /// Waits until a view has seen the positions of [`Which::after`], and says where it is to be read.
     ///
     /// # Errors
     /// 400 for a token that is none and for a generation that can't be read; 504 when it has not come so far within the limit.
-    pub(crate) async fn read(
-        &self,
-        view: View,
-        generation: Option<i64>,
-        after: Option<&str>,
-    ) -> Result<Reading, Problem> {
-        let Some(number) = generation else {
+    pub(crate) async fn read(&self, view: View, which: &Which) -> Result<Reading, Problem> {
+        let after = which.after.as_deref();
+        let Some(number) = which.generation else {
             let position = self.wait_for(view, after).await?;
             return Ok(Reading { engine: self.store.engine().clone(), position });
         };

@@ -2,7 +2,7 @@
 
 use crate::mot::time;
 use crate::problem::{Json, Query};
-use crate::reading::Reading;
+use crate::reading::{Reading, Which};
 use crate::{App, Problem};
 use axum::{Router, extract::State, routing::get};
 use domain::Micros;
@@ -133,7 +133,8 @@ pub async fn sources(State(app): State<Arc<App>>, Query(asked): Query<Asked>) ->
     if from > to || to - from >= MOST_WEEKS {
         return Err(Problem::bad_field("from", format!("must not be after `to`, nor {MOST_WEEKS} weeks before")));
     }
-    let Reading { engine, position } = app.read(View::Timeline, None, asked.after.as_deref()).await?;
+    let Reading { engine, position } =
+        app.read(View::Timeline, &Which { after: asked.after, generation: None }).await?;
     let (kept, counted) = (weeks(&engine, from, to).await?, app.store.intake(from, to).await?);
     Ok(Json(Sources { sources: together(kept, counted), position: position.to_string() }))
 }

@@ -1,8 +1,8 @@
 //! `GET /v1/patients/{id}/timeline`, `/v1/patients/{id}/journeys` and `/v1/journeys/{id}`.
 
 use crate::paging::{self, Cursor};
-use crate::problem::{Id, Json, Query};
-use crate::reading::Reading;
+use crate::problem::{Id, Json};
+use crate::reading::{Asking, Reading, Which};
 use crate::{App, Problem};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -42,15 +42,9 @@ pub struct Doc;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
     /// What was known then (RFC 3339): events recorded later are left out.
     #[serde(default)]
     pub as_of: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
     /// Most items on the page, 1 to 1000; 100 unless asked for.
     #[serde(default)]
     pub limit: Option<u32>,
@@ -144,20 +138,20 @@ impl Loaded {
 ///
 /// Events of merged pseudonyms are included; a retired pseudonym answers with the survivor's timeline. Corrected events show
 /// what holds now, and the original; retracted ones are marked. The order is that of (occurred_at, event_id).
-#[utoipa::path(get, path = "/v1/patients/{id}/timeline", tag = "timeline", params(("id" = String, Path, description = "Pseudonym of the patient"), Asked),
+#[utoipa::path(get, path = "/v1/patients/{id}/timeline", tag = "timeline", params(("id" = String, Path, description = "Pseudonym of the patient"), Which, Asked),
     responses((status = 200, body = Timeline), (status = 304, description = "As the ETag says"), (status = 400, body = Problem),
         (status = 404, body = Problem), (status = 504, body = Problem)))]
 pub async fn timeline(
     State(app): State<Arc<App>>,
     Id(id): Id,
-    Query(asked): Query<Asked>,
+    Asking(which, asked): Asking<Asked>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asked.only(&["stage", "journey", "limit", "cursor"])?;
     let (as_of, stage, limit) = (asked.as_of()?, asked.stage()?, paging::limit(asked.limit)?);
     let from: Option<(i64, String, String)> = Cursor(asked.cursor.clone()).key()?;
-    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let loaded = Loaded::begin(&app, &engine, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
@@ -180,20 +174,20 @@ pub async fn timeline(
 }
 
 /// A patient's journeys, in order of their first event, each with its eight stages.
-#[utoipa::path(get, path = "/v1/patients/{id}/journeys", tag = "timeline", params(("id" = String, Path, description = "Pseudonym of the patient"), Asked),
+#[utoipa::path(get, path = "/v1/patients/{id}/journeys", tag = "timeline", params(("id" = String, Path, description = "Pseudonym of the patient"), Which, Asked),
     responses((status = 200, body = Journeys), (status = 304, description = "As the ETag says"), (status = 400, body = Problem),
         (status = 404, body = Problem), (status = 504, body = Problem)))]
 pub async fn journeys(
     State(app): State<Arc<App>>,
     Id(id): Id,
-    Query(asked): Query<Asked>,
+    Asking(which, asked): Asking<Asked>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asked.only(&["limit", "cursor"])?;
     let (as_of, limit) = (asked.as_of()?, paging::limit(asked.limit)?);
     let from: Option<(Option<i64>, String)> = Cursor(asked.cursor.clone()).key()?;
-    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let loaded = Loaded::begin(&app, &engine, &id, &uri.to_string()).await?;
     if let Some(r) = loaded.unchanged(&headers) {
         return Ok(r);
@@ -212,19 +206,19 @@ pub async fn journeys(
 }
 
 /// A journey with all its events: by its id, or by the id of any of its events.
-#[utoipa::path(get, path = "/v1/journeys/{id}", tag = "timeline", params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Asked),
+#[utoipa::path(get, path = "/v1/journeys/{id}", tag = "timeline", params(("id" = String, Path, description = "Id of the journey, or of one of its events"), Which, Asked),
     responses((status = 200, body = JourneyDetail), (status = 304, description = "As the ETag says"), (status = 400, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 504, body = Problem)))]
 pub async fn journey(
     State(app): State<Arc<App>>,
     Id(id): Id,
-    Query(asked): Query<Asked>,
+    Asking(which, asked): Asking<Asked>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     asked.only(&["patient_id"])?;
     let as_of = asked.as_of()?;
-    let Reading { engine, position } = app.read(View::Timeline, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let patient = match &asked.patient_id {
         Some(p) => p.clone(),
         None => holder(&engine, &id).await?,

@@ -1,8 +1,8 @@
 //! Aggregates of scores: groups with their sample sizes, intervals and ranks. Never one mean over roles alone (P1).
 
 use super::time;
-use crate::problem::{Json, Query};
-use crate::reading::Reading;
+use crate::problem::Json;
+use crate::reading::{Asking, Reading, Which};
 use crate::{App, Problem};
 use axum::extract::State;
 use domain::event::{Dimension, Role};
@@ -21,12 +21,6 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
     /// site, department, role, touchpoint, month; several joined with commas. With role, answers are grouped by role and
     /// dimension; without, touchpoint scores are.
     #[serde(default)]
@@ -244,14 +238,17 @@ fn standard<'a>(app: &App, mot: &'a Mot, filter: &Filter) -> Option<&'a Standard
 ///
 /// Groups below 10 are suppressed, below 100 shrunk towards the mean of all and not ranked. Rows lie under the pseudonym
 /// that the events were published for; a merge changes no aggregate.
-#[utoipa::path(get, path = "/v1/mot/aggregates", tag = "mot", params(Asked),
+#[utoipa::path(get, path = "/v1/mot/aggregates", tag = "mot", params(Which, Asked),
     responses((status = 200, body = Aggregates), (status = 400, body = Problem), (status = 504, body = Problem)))]
-pub async fn aggregates(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Result<Json<Aggregates>, Problem> {
+pub async fn aggregates(
+    State(app): State<Arc<App>>,
+    Asking(which, asked): Asking<Asked>,
+) -> Result<Json<Aggregates>, Problem> {
     let known = [Column::Site, Column::Department, Column::Role, Column::Touchpoint, Column::Month];
     let mut by = columns(asked.by.as_deref().unwrap_or_default(), &known)?;
     let filter = filter(&asked)?;
-    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
-    let mot = app.mot_of(asked.generation).await?;
+    let Reading { engine, position } = app.read(View::Mot, &which).await?;
+    let mot = app.mot_of(which.generation).await?;
     let standard = standard(&app, &mot, &filter);
     let roles = by.contains(&Column::Role) || filter.role.is_some() || filter.dimension.is_some();
     if roles {
@@ -317,12 +314,6 @@ async fn by_role(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StaffAsked {
-    /// Wait until the view has seen this position, as publishing returned it.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// Read this generation of the view instead of the active one.
-    #[serde(default)]
-    pub generation: Option<i64>,
     /// site, department, role, month; several joined with commas.
     #[serde(default)]
     pub by: Option<String>,
@@ -341,22 +332,17 @@ pub struct StaffAsked {
 }
 
 /// What staff say of their own work, apart from what patients say: the same small-sample rules.
-#[utoipa::path(get, path = "/v1/mot/staff", tag = "mot", params(StaffAsked),
+#[utoipa::path(get, path = "/v1/mot/staff", tag = "mot", params(Which, StaffAsked),
     responses((status = 200, body = Aggregates), (status = 400, body = Problem), (status = 504, body = Problem)))]
-pub async fn staff(State(app): State<Arc<App>>, Query(asked): Query<StaffAsked>) -> Result<Json<Aggregates>, Problem> {
+pub async fn staff(
+    State(app): State<Arc<App>>,
+    Asking(which, asked): Asking<StaffAsked>,
+) -> Result<Json<Aggregates>, Problem> {
     let known = [Column::Site, Column::Department, Column::Role, Column::Month];
     let by = columns(asked.by.as_deref().unwrap_or_default(), &known)?;
-    let asked = Asked {
-        after: asked.after,
-        generation: asked.generation,
-        from: asked.from,
-        to: asked.to,
-        site: asked.site,
-        role: asked.role,
-        ..Asked::default()
-    };
+    let asked = Asked { from: asked.from, to: asked.to, site: asked.site, role: asked.role, ..Asked::default() };
     let filter = filter(&asked)?;
-    let Reading { engine, position } = app.read(View::Mot, asked.generation, asked.after.as_deref()).await?;
+    let Reading { engine, position } = app.read(View::Mot, &which).await?;
     let groups = read(&engine, Source::Staff, &by, &filter).await?;
     let all = all_figures(&groups, None, &|_| None, false);
     let groups = groups
