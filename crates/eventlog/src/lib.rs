@@ -29,7 +29,7 @@ pub struct Position {
 }
 
 /// A record to append.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewRecord {
     /// Key; records of one key keep their order.
     pub key: Bytes,
@@ -40,7 +40,7 @@ pub struct NewRecord {
 }
 
 /// A record of the log.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Record {
     /// Where it lies.
     pub position: Position,
@@ -52,6 +52,20 @@ pub struct Record {
     pub value: Bytes,
     /// Headers.
     pub headers: Vec<(String, Bytes)>,
+}
+
+/// Without key, value and headers: they are about a patient.
+impl std::fmt::Debug for NewRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewRecord").field("bytes", &self.size()).finish_non_exhaustive()
+    }
+}
+
+/// Without key, value and headers: they are about a patient.
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").field("position", &self.position).finish_non_exhaustive()
+    }
 }
 
 /// The largest record that a log takes, in bytes of key, value and headers together. Every backend has the same, and it

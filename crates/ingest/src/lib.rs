@@ -4,6 +4,7 @@
 //! It must never say yes before the log has confirmed, never drop an input silently, never quote a value that may be
 //! personal in a log line, and never import another role.
 
+pub mod connections;
 pub mod fhir;
 pub mod hl7;
 pub mod http;

@@ -4,14 +4,11 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+use ingest::connections::{accept, drain};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// Pause after the system gave no connection, as for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Limits of the server; those of bodies are the routes'.
 #[derive(Debug, Clone, Copy)]
@@ -38,21 +35,11 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, cancel
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let io = tokio::select! {
             () = cancel.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
+            io = accept(&listener) => io,
         };
-        let io = match accepted {
-            Ok((io, _)) => io,
-            Err(e) if matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => continue,
-            Err(e) => {
-                tracing::warn!(error = %e, "no connection was accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let _ = io.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
         let cancel = cancel.clone();
@@ -69,10 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, cancel
         });
     }
     drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits.drain, ended).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cut connections whose requests did not end");
-    }
+    drain(connections, limits.drain).await;
 }
 
 #[cfg(test)]

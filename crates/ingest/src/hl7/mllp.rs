@@ -4,9 +4,9 @@
 //! under way. While those are published, nothing more is read from that connection.
 
 use super::Receiver;
+use crate::connections::{accept, drain};
 use bytes::{Buf as _, Bytes, BytesMut};
 use metrics::{counter, gauge};
-use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -24,11 +24,9 @@ const KEPT: usize = 4_096;
 const READ: usize = 16_384;
 /// How long a TLS handshake may take, and the farewell.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Pause after the system gave no connection, as for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// A block as it came in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Block {
     /// All of it.
     Whole(Bytes),
@@ -36,9 +34,18 @@ pub enum Block {
     TooLong(Bytes, usize),
 }
 
+/// Without what is in it: names.
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::TooLong(_, limit) => write!(f, "TooLong({limit} bytes)"),
+        }
+    }
+}
+
 /// Cuts bytes into blocks. What lies between blocks is passed over; a block that begins anew before its end is given up, since its
 /// sender has given it up.
-#[derive(Debug)]
 pub struct Frames {
     buffer: BytesMut,
     limit: usize,
@@ -143,6 +150,12 @@ impl Frames {
     }
 }
 
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
 /// Puts an answer into a block.
 fn frame(answer: &[u8], out: &mut Vec<u8>) {
     out.push(START);
@@ -196,25 +209,15 @@ pub async fn serve(
     let refused = counter!("ingest_hl7_connections_refused_total");
     loop {
         open.set(connections.len() as f64);
-        let accepted = tokio::select! {
+        let io = tokio::select! {
             () = cancel.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let io = match accepted {
-            Ok((io, _)) => io,
-            Err(e) if matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => continue,
-            Err(e) => {
-                tracing::warn!(error = %e, "no connection was accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+            io = accept(&listener) => io,
         };
         if connections.len() >= limits.connections {
             refused.increment(1);
             continue;
         }
-        let _ = io.set_nodelay(true);
         let (tls, receiver, cancel) = (tls.clone(), receiver.clone(), cancel.clone());
         connections.spawn(async move {
             match tls {
@@ -229,10 +232,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
-    if timeout(limits.drain, ended).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cut connections that did not end");
-    }
+    drain(connections, limits.drain).await;
 }
 
 /// One connection, to its end.
