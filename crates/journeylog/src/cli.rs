@@ -1,6 +1,7 @@
-//! The command line: what each command takes, and its help.
+//! The command line: what each command takes, and its help. Commands of several kinds (`dead-letters`, `refused`, `mot`, `schemas`) are
+//! where they are carried out.
 
-use crate::operations;
+use crate::{operations, schemas};
 use clap::{Parser, Subcommand, ValueEnum};
 use domain::views::View;
 use std::path::PathBuf;
@@ -87,12 +88,12 @@ pub enum Command {
     /// Look at what a view could not take, and decide what becomes of it; shows no patient data.
     DeadLetters {
         #[command(subcommand)]
-        command: DeadLetters,
+        command: operations::dead_letters::Command,
     },
     /// Look at what the Kafka inbox refused, and send it there again; shows no patient data.
     Refused {
         #[command(subcommand)]
-        command: Refused,
+        command: operations::refused::Command,
     },
     /// Fold one patient again from the log; shows what would change.
     Replay {
@@ -186,7 +187,7 @@ pub enum Command {
     /// Compare what is scored.
     Mot {
         #[command(subcommand)]
-        command: MotCommand,
+        command: operations::mot::Command,
     },
     /// Make a view again from the start of the log, in sight of its readers; `rebuild` does it beside them.
     Reset {
@@ -245,7 +246,7 @@ pub enum Command {
     /// Check or extend the schema registry in schemas/.
     Schemas {
         #[command(subcommand)]
-        command: Schemas,
+        command: schemas::Command,
     },
 }
 
@@ -255,139 +256,6 @@ pub enum Way {
     Hl7,
     /// Move what others write to a Kafka topic into the log (docs/publishing/kafka.md).
     Inbox,
-}
-
-#[derive(Subcommand)]
-pub enum Refused {
-    /// List them, in the order of each partition.
-    List {
-        /// Refused for one reason only, such as invalid.
-        #[arg(long)]
-        reason: Option<String>,
-        /// Most to list.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-        limit: u64,
-        /// Only those after this one.
-        #[arg(long)]
-        after: Option<String>,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one.
-    Show {
-        /// Where it lies, as `list` shows it: PARTITION:OFFSET.
-        at: String,
-    },
-    /// Send records to the inbox again, as they came: once what refused them has changed.
-    Redrive {
-        /// Those that were refused for this reason.
-        #[arg(long, conflicts_with = "at")]
-        reason: Option<String>,
-        /// Single ones: PARTITION:OFFSET.
-        #[arg(required_unless_present = "reason")]
-        at: Vec<String>,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum DeadLetters {
-    /// List them, oldest first.
-    List {
-        /// Of one view only.
-        #[arg(long)]
-        view: Option<ViewName>,
-        /// Most to list.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
-        limit: u64,
-        /// Only those after this id.
-        #[arg(long)]
-        after: Option<String>,
-        /// Those that were discarded, instead.
-        #[arg(long)]
-        discarded: bool,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one.
-    Show {
-        /// Its id.
-        id: String,
-    },
-    /// Count them by source and code.
-    Summary {
-        /// Of one view only.
-        #[arg(long)]
-        view: Option<ViewName>,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what a redrive would change; changes nothing.
-    Rehearse {
-        #[command(flatten)]
-        selection: operations::dead_letters::Selection,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        why: operations::Why,
-    },
-    /// Fold them with the present code, in order per patient; what still fails stays.
-    Redrive {
-        #[command(flatten)]
-        selection: operations::dead_letters::Selection,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        why: operations::Why,
-    },
-    /// Give one up; what waited behind it goes in.
-    Discard {
-        /// Its id.
-        id: String,
-        /// Why; kept with it.
-        #[arg(long)]
-        reason: String,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum MotCommand {
-    /// Two generations of the view mot side by side: by touchpoint, department and journey.
-    Compare {
-        /// Generation that was before.
-        before: i64,
-        /// Generation that is after.
-        after: i64,
-        /// How many journeys to show.
-        #[arg(long, default_value_t = 10)]
-        examples: usize,
-        /// One JSON object.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum Schemas {
-    /// Compare the tree with the lock; refuse what old readers or old data could not bear.
-    Check {
-        /// The registry.
-        #[arg(long, default_value = "schemas")]
-        dir: PathBuf,
-    },
-    /// Give the tree's new and changed schemas their ids, if the check passes.
-    Lock {
-        /// The registry.
-        #[arg(long, default_value = "schemas")]
-        dir: PathBuf,
-    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -2,7 +2,6 @@
 
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
-use codec::{check, lock::Lock, tree::Tree};
 use eventlog::Log;
 use ingest::{Mapping, NdjsonLimits, Progress, Publisher, Refused};
 use journeylog::simulate::DEFAULT_UNTIL;
@@ -170,49 +169,6 @@ impl Meter {
         }
         if counts.refused > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
     }
-}
-
-fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
-    let read =
-        |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("{}/{name}", dir.display()));
-    let mut events = Vec::new();
-    for file in std::fs::read_dir(dir.join("events")).with_context(|| format!("{}/events", dir.display()))? {
-        let path = file?.path();
-        if path.extension().is_some_and(|e| e == "avsc") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            events.push((name, std::fs::read_to_string(&path)?));
-        }
-    }
-    let lock = if dir.join("lock.json").exists() { read("lock.json")? } else { String::new() };
-    Ok((Tree::parse(&read("header.avsc")?, &read("types.avsc")?, &events)?, Lock::parse(&lock)?))
-}
-
-/// `journeylog schemas check`.
-pub fn schemas_check(dir: &Path) -> anyhow::Result<ExitCode> {
-    let (tree, lock) = tree(dir)?;
-    let problems = check::check(&tree, &lock);
-    eprintln!("{} schemas, {} released versions, {} problems", tree.events.len(), lock.entries.len(), problems.len());
-    Ok(list(&problems))
-}
-
-/// Lists problems, one a line.
-fn list(problems: &[check::Problem]) -> ExitCode {
-    for p in problems {
-        println!("{p}");
-    }
-    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
-}
-
-/// `journeylog schemas lock`.
-pub fn schemas_lock(dir: &Path) -> anyhow::Result<ExitCode> {
-    let (tree, lock) = tree(dir)?;
-    let (lock, changed) = match check::update(&tree, &lock) {
-        Ok(done) => done,
-        Err(problems) => return Ok(list(&problems)),
-    };
-    std::fs::write(dir.join("lock.json"), lock.to_text())?;
-    eprintln!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") });
-    Ok(ExitCode::SUCCESS)
 }
 
 /// `journeylog simulate`.

@@ -13,12 +13,16 @@ mod http;
 mod inbox;
 mod intake;
 mod operations;
+mod outbox;
+mod schemas;
 mod serve;
 mod settings;
 mod telemetry;
 mod views;
 
-use cli::{Arguments, Command, DeadLetters, MotCommand, Refused, Schemas, Way};
+use cli::{Arguments, Command, Way};
+use serve::{Roles, serve};
+use settings::Settings;
 
 /// How long the end of the process waits for threads that are still at something.
 const LEAVE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -70,127 +74,74 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         settings.listen = listen;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
-    let all = View::ALL.to_vec();
-    let code = match arguments.command {
-        Command::All => {
-            let hl7 = !settings.hl7.listen.is_empty();
-            let roles = serve::Roles { ingest: true, hl7, inbox: settings.inbox.with_all, query: true, views: all };
-            runtime.block_on(serve::serve(&settings, "all", &roles))
-        }
-        Command::Ingest { way: None } => {
-            let roles = serve::Roles { ingest: true, ..Default::default() };
-            runtime.block_on(serve::serve(&settings, "ingest", &roles))
-        }
-        Command::Ingest { way: Some(Way::Hl7) } => {
-            let roles = serve::Roles { hl7: true, ..Default::default() };
-            runtime.block_on(serve::serve(&settings, "ingest-hl7", &roles))
-        }
-        Command::Ingest { way: Some(Way::Inbox) } => {
-            let roles = serve::Roles { inbox: true, ..Default::default() };
-            runtime.block_on(serve::serve(&settings, "ingest-inbox", &roles))
-        }
-        Command::Query => {
-            let roles = serve::Roles { query: true, ..Default::default() };
-            runtime.block_on(serve::serve(&settings, "query", &roles))
-        }
-        Command::Project { view } => {
-            let views = view.into_iter().map(Into::into).collect();
-            let roles = serve::Roles { views, ..Default::default() };
-            runtime.block_on(serve::serve(&settings, "project", &roles))
-        }
-        Command::Publish { file, json } => runtime.block_on(commands::publish(&settings, &file, json)),
-        Command::Import { mapping, file, refused, json } => {
-            runtime.block_on(commands::import(&settings, &mapping, &file, refused.as_deref(), json))
-        }
-        Command::Simulate { patients, days, seed, until, output } => {
-            commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
-        }
-        Command::DeadLetters { command } => runtime.block_on(dead_letters(&settings, command)),
-        Command::Refused { command } => runtime.block_on(async {
-            use operations::refused;
-            match command {
-                Refused::List { reason, limit, after, json } => {
-                    refused::list(&settings, reason.as_deref(), after.as_deref(), limit as usize, json).await
-                }
-                Refused::Show { at } => refused::show(&settings, &at).await,
-                Refused::Redrive { reason, at } => refused::redrive(&settings, reason.as_deref(), &at).await,
-            }
-        }),
-        Command::Replay { patient, view, apply, scan, json, why } => {
-            let what = operations::replay::Replay { patient: &patient, view: view.map(Into::into), apply, scan, json };
-            runtime.block_on(operations::replay::replay(&settings, &what, &why))
-        }
-        Command::Verify { view, generation, sample, repair, json, why } => {
-            let what = operations::verify::Verify { view: view.into(), generation, sample, repair, json };
-            runtime.block_on(operations::verify::verify(&settings, &what, &why))
-        }
-        Command::Pause { view, why } => {
-            runtime.block_on(operations::control::pause(&settings, view.into(), true, &why))
-        }
-        Command::Resume { view, why } => {
-            runtime.block_on(operations::control::pause(&settings, view.into(), false, &why))
-        }
-        Command::Mot { command: MotCommand::Compare { before, after, examples, json } } => {
-            runtime.block_on(operations::mot::compare(&settings, [before, after], examples, json))
-        }
-        Command::Reset { view, reason, yes } => {
-            let why = operations::Why { reason: Some(reason) };
-            runtime.block_on(operations::control::reset(&settings, view.into(), yes, &why))
-        }
-        Command::Status { watch, json } => runtime.block_on(operations::status::status(&settings, watch, json)),
-        Command::Operations { view, limit, json } => {
-            runtime.block_on(operations::account::operations(&settings, view.map(Into::into), limit as usize, json))
-        }
-        Command::Backup { dir, json, why } => runtime.block_on(operations::backup::backup(&settings, &dir, json, &why)),
-        Command::Restore { dir, force, why } => {
-            runtime.block_on(operations::backup::restore(&settings, &dir, force, &why))
-        }
-        Command::Rebuild(arguments) => {
-            keep_freed_pages();
-            runtime.block_on(operations::rebuild::rebuild(&settings, &arguments))
-        }
-        Command::Switch { view, generation, why } => {
-            runtime.block_on(operations::generations::switch(&settings, view.into(), generation, &why))
-        }
-        Command::Rollback { view, why } => {
-            runtime.block_on(operations::generations::rollback(&settings, view.into(), &why))
-        }
-        Command::Drop { view, generation, why } => {
-            runtime.block_on(operations::generations::drop(&settings, view.into(), generation, &why))
-        }
-        Command::Generations { view, json } => {
-            runtime.block_on(operations::generations::list(&settings, view.map(Into::into), json))
-        }
-        Command::Openapi => {
-            println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Schemas { command } => match command {
-            Schemas::Check { dir } => commands::schemas_check(&dir),
-            Schemas::Lock { dir } => commands::schemas_lock(&dir),
-        },
-    };
+    let code = runtime.block_on(execute(&settings, arguments.command));
     // What still waits for a dead server in a thread of its own must not hold up the end.
     runtime.shutdown_timeout(LEAVE);
     code
 }
 
-async fn dead_letters(settings: &settings::Settings, command: DeadLetters) -> anyhow::Result<ExitCode> {
-    use operations::dead_letters as letters;
+async fn execute(s: &Settings, command: Command) -> anyhow::Result<ExitCode> {
+    use operations::{
+        account, backup, control, dead_letters, generations, mot, rebuild, refused, replay, status, verify,
+    };
     match command {
-        DeadLetters::List { view, limit, after, discarded, json } => {
-            let view = view.map(|v| View::from(v).as_str());
-            let which = store::Letters { view, discarded, ..Default::default() };
-            letters::list(settings, which, after.as_deref(), limit as usize, json).await
+        Command::All => {
+            let (hl7, inbox) = (!s.hl7.listen.is_empty(), s.inbox.with_all);
+            serve(s, "all", Roles { ingest: true, hl7, inbox, query: true, views: View::ALL.to_vec() }).await
         }
-        DeadLetters::Show { id } => letters::show(settings, &id).await,
-        DeadLetters::Summary { view, json } => letters::summary(settings, view.map(Into::into), json).await,
-        DeadLetters::Rehearse { selection, json, why } => {
-            letters::redrive(settings, &selection, true, json, &why).await
+        Command::Ingest { way: None } => serve(s, "ingest", Roles { ingest: true, ..Roles::default() }).await,
+        Command::Ingest { way: Some(Way::Hl7) } => {
+            serve(s, "ingest-hl7", Roles { hl7: true, ..Roles::default() }).await
         }
-        DeadLetters::Redrive { selection, json, why } => {
-            letters::redrive(settings, &selection, false, json, &why).await
+        Command::Ingest { way: Some(Way::Inbox) } => {
+            serve(s, "ingest-inbox", Roles { inbox: true, ..Roles::default() }).await
         }
-        DeadLetters::Discard { id, reason, json } => letters::discard(settings, &id, &reason, json).await,
+        Command::Query => serve(s, "query", Roles { query: true, ..Roles::default() }).await,
+        Command::Project { view } => {
+            let views = view.into_iter().map(Into::into).collect();
+            serve(s, "project", Roles { views, ..Roles::default() }).await
+        }
+        Command::Publish { file, json } => commands::publish(s, &file, json).await,
+        Command::Import { mapping, file, refused, json } => {
+            commands::import(s, &mapping, &file, refused.as_deref(), json).await
+        }
+        Command::Simulate { patients, days, seed, until, output } => {
+            commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
+        }
+        Command::DeadLetters { command } => dead_letters::run(s, command).await,
+        Command::Refused { command } => refused::run(s, command).await,
+        Command::Replay { patient, view, apply, scan, json, why } => {
+            let what = replay::Replay { patient: &patient, view: view.map(Into::into), apply, scan, json };
+            replay::replay(s, &what, &why).await
+        }
+        Command::Verify { view, generation, sample, repair, json, why } => {
+            let what = verify::Verify { view: view.into(), generation, sample, repair, json };
+            verify::verify(s, &what, &why).await
+        }
+        Command::Pause { view, why } => control::pause(s, view.into(), true, &why).await,
+        Command::Resume { view, why } => control::pause(s, view.into(), false, &why).await,
+        Command::Mot { command } => mot::run(s, command).await,
+        Command::Reset { view, reason, yes } => {
+            control::reset(s, view.into(), yes, &operations::Why { reason: Some(reason) }).await
+        }
+        Command::Status { watch, json } => status::status(s, watch, json).await,
+        Command::Operations { view, limit, json } => {
+            account::operations(s, view.map(Into::into), limit as usize, json).await
+        }
+        Command::Backup { dir, json, why } => backup::backup(s, &dir, json, &why).await,
+        Command::Restore { dir, force, why } => backup::restore(s, &dir, force, &why).await,
+        Command::Rebuild(arguments) => {
+            keep_freed_pages();
+            rebuild::rebuild(s, &arguments).await
+        }
+        Command::Switch { view, generation, why } => generations::switch(s, view.into(), generation, &why).await,
+        Command::Rollback { view, why } => generations::rollback(s, view.into(), &why).await,
+        Command::Drop { view, generation, why } => generations::drop(s, view.into(), generation, &why).await,
+        Command::Generations { view, json } => generations::list(s, view.map(Into::into), json).await,
+        Command::Openapi => {
+            println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Schemas { command } => schemas::run(&command),
     }
 }

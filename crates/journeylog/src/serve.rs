@@ -2,6 +2,7 @@
 
 use crate::health::{self, Health};
 use crate::http;
+use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -9,8 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use domain::views::{View, follow_ups::contact::Hours};
 use eventlog::Log;
-use futures::future::BoxFuture;
-use ingest::{Gateway, Prepared, Publisher};
+use ingest::{Gateway, Publisher};
 use query::Problem;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,13 +38,13 @@ const LAST_COUNTS: Duration = Duration::from_millis(500);
 type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
 
 /// Runs the roles until a signal, or until one of them ends.
-pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> anyhow::Result<ExitCode> {
+pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::init(&settings.telemetry, name)?;
     let handle = telemetry::metrics()?;
     let cancel = CancellationToken::new();
     let log = crate::commands::open_log(settings).await?;
     let store = match roles.query || !roles.views.is_empty() {
-        true => Some(open_store(settings, roles).await?),
+        true => Some(open_store(settings, &roles).await?),
         false => None,
     };
     let mut tasks = Tasks::new();
@@ -62,6 +62,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         false => None,
     };
     if roles.ingest || roles.hl7 {
+        // One reading of the log for all that remember.
         let learn = |event: &domain::Event| {
             fhir.iter().for_each(|f| f.learn(event));
             hl7.iter().for_each(|h| h.learn(event));
@@ -91,18 +92,8 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let stop = cancel.clone();
         tasks.spawn(async move { ("inbox", inbox.run(stop).await.map_err(Into::into)) });
     }
-    for view in &roles.views {
-        let store = store.clone().context("a projector needs a store")?;
-        let options = settings.project(*view)?;
-        let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
-        if rate > 0.0 {
-            let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());
-            // Not among the tasks: neither its end nor its panic must end what it checks.
-            tokio::spawn(watch);
-        }
-        let run = crate::views::project(*view, mot, log.clone(), store, options, cancel.clone());
-        let name = view.as_str();
-        tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
+    if let Some(store) = &store {
+        project(&mut tasks, settings, &roles.views, &log, store, &cancel)?;
     }
     let all_in = CancellationToken::new();
     let counting = (roles.ingest || roles.hl7 || roles.inbox)
@@ -112,17 +103,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
     let watching = cancel.clone();
     // Not among the tasks: whether somebody looks must not decide whether the roles run.
     tokio::spawn(async move { health.watch(watching).await });
-    router = router.fallback(|| async { Problem::not_found("path") }).method_not_allowed_fallback(|| async {
-        Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Method not allowed",
-            "the path has other methods",
-        )
-    });
-    if !settings.telemetry.otlp_endpoint.is_empty() {
-        router = router.layer(tower_http::trace::TraceLayer::new_for_http().make_span_with(telemetry::request_span));
-    }
+    let router = around(settings, router);
     listen(&mut tasks, settings, router, cancel.clone()).await?;
     tracing::info!(role = name, listen = %settings.listen, "started");
     let ended = supervise(tasks, cancel, Duration::from_secs(settings.shutdown.drain_limit_s)).await;
@@ -132,6 +113,46 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: &Roles) -> an
         let _ = tokio::time::timeout(LAST_COUNTS, counting).await;
     }
     ended
+}
+
+/// Runs the projectors of some views.
+fn project(
+    tasks: &mut Tasks,
+    settings: &Settings,
+    views: &[View],
+    log: &Arc<dyn Log>,
+    store: &Store,
+    cancel: &CancellationToken,
+) -> anyhow::Result<()> {
+    for view in views {
+        let options = settings.project(*view)?;
+        let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
+        if rate > 0.0 {
+            let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());
+            // Not among the tasks: neither its end nor its panic must end what it checks.
+            tokio::spawn(watch);
+        }
+        let run = crate::views::project(*view, mot, log.clone(), store.clone(), options, cancel.clone());
+        let name = view.as_str();
+        tasks.spawn(async move { (name, run.await.map_err(Into::into)) });
+    }
+    Ok(())
+}
+
+/// What holds for every route: problems for paths that aren't there, and traces.
+fn around(settings: &Settings, router: Router) -> Router {
+    let router = router.fallback(|| async { Problem::not_found("path") }).method_not_allowed_fallback(|| async {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            "the path has other methods",
+        )
+    });
+    if settings.telemetry.otlp_endpoint.is_empty() {
+        return router;
+    }
+    router.layer(tower_http::trace::TraceLayer::new_for_http().make_span_with(telemetry::request_span))
 }
 
 /// Opens the store, with as many connections as these roles use at once.
@@ -196,43 +217,6 @@ fn limits(settings: &Settings) -> ingest::Limits {
         in_flight_events: i.max_in_flight_events,
         ndjson: i.ndjson(limits.ndjson),
         ..limits
-    }
-}
-
-/// The read API's way to the log: the same publisher as the gateway's.
-struct Outbox {
-    publisher: Arc<Publisher>,
-    log: Arc<dyn Log>,
-}
-
-impl query::Publish for Outbox {
-    fn publish(&self, event: domain::Event) -> BoxFuture<'_, Result<query::Published, Problem>> {
-        Box::pin(async move {
-            let prepared =
-                Prepared::new(event, &domain::parse::Limits::default(), ingest::now()).map_err(|errors| {
-                    let mut p = Problem::bad_field("", "the event would not be valid");
-                    p.errors = errors;
-                    p
-                })?;
-            match self.publisher.publish(&[prepared]).await.pop() {
-                Some(Ok(a)) => Ok(query::Published {
-                    position: format!("{}:{}", a.position.partition, a.position.offset),
-                    duplicate: a.duplicate,
-                }),
-                Some(Err(ingest::Refusal::Conflict)) => {
-                    Err(Problem::conflict("another event was accepted under this id"))
-                }
-                Some(Err(e)) => Err(Problem::unavailable(&e)),
-                None => Err(Problem::conflict("nothing was published")),
-            }
-        })
-    }
-
-    fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>> {
-        Box::pin(async move {
-            let bounds = self.log.bounds().await.map_err(|e| Problem::unavailable(&e))?;
-            Ok(bounds.into_iter().map(|b| b.1).collect())
-        })
     }
 }
 

@@ -11,8 +11,33 @@ use std::process::ExitCode;
 use store::views::mot::compare::{Change, Group, Journey, journeys, touchpoints};
 use store::{GenerationInfo, Store};
 
+/// What is compared.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Two generations of the view mot side by side: by touchpoint, department and journey.
+    Compare {
+        /// Generation that was before.
+        before: i64,
+        /// Generation that is after.
+        after: i64,
+        /// How many journeys to show.
+        #[arg(long, default_value_t = 10)]
+        examples: usize,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `journeylog mot …`.
+pub async fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Compare { before, after, examples, json } => compare(settings, [before, after], examples, json).await,
+    }
+}
+
 /// `journeylog mot compare BEFORE AFTER`.
-pub async fn compare(settings: &Settings, pair: [i64; 2], examples: usize, json: bool) -> anyhow::Result<ExitCode> {
+async fn compare(settings: &Settings, pair: [i64; 2], examples: usize, json: bool) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, 1).await?;
     let names = [named(&store, pair[0]).await?, named(&store, pair[1]).await?];
     let engine = store.engine();

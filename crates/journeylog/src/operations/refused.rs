@@ -18,6 +18,51 @@ const SENT: usize = 500;
 /// Longest header value that is shown, bytes.
 const MOST_SHOWN_BYTES: usize = 2_000;
 
+/// What is done about refused records.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// List them, in the order of each partition.
+    List {
+        /// Refused for one reason only, such as invalid.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Most to list.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        limit: u64,
+        /// Only those after this one.
+        #[arg(long)]
+        after: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one.
+    Show {
+        /// Where it lies, as `list` shows it: PARTITION:OFFSET.
+        at: String,
+    },
+    /// Send records to the inbox again, as they came: once what refused them has changed.
+    Redrive {
+        /// Those that were refused for this reason.
+        #[arg(long, conflicts_with = "at")]
+        reason: Option<String>,
+        /// Single ones: PARTITION:OFFSET.
+        #[arg(required_unless_present = "reason")]
+        at: Vec<String>,
+    },
+}
+
+/// `journeylog refused …`.
+pub async fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { reason, limit, after, json } => {
+            list(settings, reason.as_deref(), after.as_deref(), limit as usize, json).await
+        }
+        Command::Show { at } => show(settings, &at).await,
+        Command::Redrive { reason, at } => redrive(settings, reason.as_deref(), &at).await,
+    }
+}
+
 async fn open(settings: &Settings, topic: &str) -> anyhow::Result<Arc<dyn Log>> {
     open_topic(&settings.log.url, topic, &settings.log.options()?).await.with_context(|| format!("topic {topic}"))
 }
@@ -84,7 +129,7 @@ fn known(code: &str) -> anyhow::Result<()> {
 }
 
 /// `journeylog refused list`.
-pub async fn list(
+async fn list(
     settings: &Settings,
     only: Option<&str>,
     after: Option<&str>,
@@ -129,7 +174,7 @@ async fn at(log: &dyn Log, text: &str) -> anyhow::Result<Record> {
 }
 
 /// `journeylog refused show`: everything but what the sender wrote.
-pub async fn show(settings: &Settings, text: &str) -> anyhow::Result<ExitCode> {
+async fn show(settings: &Settings, text: &str) -> anyhow::Result<ExitCode> {
     let log = open(settings, &settings.inbox.refused_topic).await?;
     let record = at(log.as_ref(), text).await?;
     let mut shown = describe(&record);
@@ -140,7 +185,7 @@ pub async fn show(settings: &Settings, text: &str) -> anyhow::Result<ExitCode> {
 }
 
 /// `journeylog refused redrive`: key and value as they came; the record that is there stays until its retention is over.
-pub async fn redrive(settings: &Settings, only: Option<&str>, chosen: &[String]) -> anyhow::Result<ExitCode> {
+async fn redrive(settings: &Settings, only: Option<&str>, chosen: &[String]) -> anyhow::Result<ExitCode> {
     only.map_or(Ok(()), known)?;
     let (log, inbox) =
         (open(settings, &settings.inbox.refused_topic).await?, open(settings, &settings.inbox.topic).await?);
