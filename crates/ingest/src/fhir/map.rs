@@ -116,6 +116,11 @@ impl<'a> Unit<'a> {
         self.root.any(names).map(|e| e.when(self.zone())).transpose()
     }
 
+    /// The same; where none is there, when this version was made.
+    fn time_or_updated(&self, names: &[&str]) -> Result<When, Issue> {
+        self.time_of(names)?.map_or_else(|| self.updated(), Ok)
+    }
+
     /// The link under the first of these names that is there.
     fn link_of(&self, names: &[&str]) -> Result<Option<Link<'a>>, Issue> {
         names.iter().find_map(|n| self.root.first(n)).map(|e| self.link(&e)).transpose()
@@ -179,9 +184,14 @@ impl<'a> Unit<'a> {
         code.map(|c| self.scope.site().department(c).to_owned())
     }
 
-    /// Whether this resource was entered in error; what its content would have told never happened.
-    fn in_error(&self) -> bool {
-        matches!(self.root.string("status"), Ok(Some("entered-in-error")))
+    /// What this resource tells; where it was entered in error that never happened.
+    fn unless_in_error(&self, mapped: Mapped) -> Result<Mapped, Issue> {
+        match mapped {
+            Mapped::Events(told) if matches!(self.root.string("status"), Ok(Some("entered-in-error"))) => {
+                self.retract(told)
+            }
+            mapped => Ok(mapped),
+        }
     }
 
     /// Takes back events that were told of this resource.

@@ -74,7 +74,7 @@ pub(super) fn charge_item(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         service: root.code("code")?.name().map(str::to_owned),
     };
     let told = Told { event: Event::ChargePosted(event), when: when.path };
-    if unit.in_error() { unit.retract(vec![told]) } else { Ok(Mapped::Events(vec![told])) }
+    unit.unless_in_error(Mapped::Events(vec![told]))
 }
 
 pub(super) fn invoice(unit: &Unit<'_>) -> Result<Mapped, Issue> {
@@ -99,7 +99,7 @@ pub(super) fn invoice(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         let paid = PaymentReceived { header, claim_id, encounter_id: None, amount_minor, currency, channel: None };
         all.push(Told { event: Event::PaymentReceived(paid), when: updated.path });
     }
-    if unit.in_error() { unit.retract(all) } else { Ok(Mapped::Events(all)) }
+    unit.unless_in_error(Mapped::Events(all))
 }
 
 /// The encounter that a claim's first item names, or R5's claim itself.
@@ -145,7 +145,7 @@ pub(super) fn claim(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         }
     };
     let Some((amount_minor, currency)) = total else { return Ok(NO_AMOUNT) };
-    let when = unit.time_of(&["created"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["created"])?;
     let header = unit.header("submitted", &when, &patient)?;
     let encounter_id = encounter(unit)?;
     let event = match replaced(unit)? {
@@ -166,7 +166,7 @@ pub(super) fn claim(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         }
     };
     let told = Told { event, when: when.path };
-    if unit.in_error() { unit.retract(vec![told]) } else { Ok(Mapped::Events(vec![told])) }
+    unit.unless_in_error(Mapped::Events(vec![told]))
 }
 
 /// The claim that this one takes the place of.
@@ -199,7 +199,7 @@ fn settled(unit: &Unit<'_>, about: String, claim: &[&str]) -> Result<Mapped, Iss
     let Patient::Is(patient) = unit.patient_of(&["patient"])? else { return Ok(NOT_A_PATIENT) };
     let claim_id = unit.reference_of(claim)?.map_or_else(|| unit.own_reference(), Ok)?;
     let encounter_id = encounter(unit)?;
-    let when = unit.time_of(&["created"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["created"])?;
     let header = |state| unit.header_about(&about, state, &when, &patient);
     let refused = unit.root.code("decision")?.code == Some("denied");
     let outcome = unit.root.string("outcome")?.unwrap_or("complete");
@@ -226,10 +226,7 @@ fn settled(unit: &Unit<'_>, about: String, claim: &[&str]) -> Result<Mapped, Iss
         ("complete" | "partial", None) => return Ok(NO_AMOUNT),
         _ => return Err(Issue::unknown_code(format!("{}.outcome", unit.kind))),
     };
-    match mapped {
-        Mapped::Events(told) if unit.in_error() => unit.retract(told),
-        mapped => Ok(mapped),
-    }
+    unit.unless_in_error(mapped)
 }
 
 fn adjusted(

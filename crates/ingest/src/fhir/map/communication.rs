@@ -29,10 +29,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     codes.extend(root.codes("reason")?);
     let medium = channel(&root.codes("medium")?);
     let Patient::Is(patient) = unit.patient_of(&["subject", "recipient"])? else { return Ok(NOT_A_PATIENT) };
-    let when = match unit.time_of(&["sent", "received"])? {
-        Some(when) => when,
-        None => unit.updated()?,
-    };
+    let when = unit.time_or_updated(&["sent", "received"])?;
     let call = Call {
         unit,
         patient,
@@ -57,10 +54,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     } else {
         return Ok(Mapped::Nothing("neither a reminder nor a call, by its category, reason and medium"));
     };
-    match mapped {
-        Mapped::Events(told) if unit.in_error() => unit.retract(told),
-        mapped => Ok(mapped),
-    }
+    unit.unless_in_error(mapped)
 }
 
 /// Whether a code or its words have one of these in them.

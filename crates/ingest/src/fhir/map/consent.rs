@@ -46,10 +46,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         let header = unit.header(&format!("withdrawn {scope} {}", grantee.as_str()), &when, &patient)?;
         one(Event::ConsentWithdrawn(ConsentWithdrawn { header, scope, grantee }), &when)
     };
-    match mapped {
-        Mapped::Events(told) if unit.in_error() => unit.retract(told),
-        mapped => Ok(mapped),
-    }
+    unit.unless_in_error(mapped)
 }
 
 /// R4's scope, else the category; the codes of consentscope in our words.

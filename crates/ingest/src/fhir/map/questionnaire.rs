@@ -21,7 +21,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     let canonical = unit.root.string("questionnaire")?;
     let instrument = canonical.and_then(|c| unit.scope.site().fhir.instrument(c));
     let (encounter, appointment) = links(unit)?;
-    let when = unit.time_of(&["authored"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["authored"])?;
     let mapped = match instrument {
         Some(_) if !done => return Ok(Mapped::Nothing("feedback that isn't finished")),
         Some(instrument) => feedback(unit, instrument, &when, (encounter, appointment))?,
@@ -51,10 +51,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
             one(event, &when)
         }
     };
-    match mapped {
-        Mapped::Events(told) if unit.in_error() => unit.retract(told),
-        mapped => Ok(mapped),
-    }
+    unit.unless_in_error(mapped)
 }
 
 /// The encounter and the appointment that it belongs to.

@@ -112,7 +112,7 @@ pub(super) fn service_request(unit: &Unit<'_>) -> Result<Mapped, Issue> {
 
 fn referred(r: &Request<'_, '_>, to: Option<String>) -> Result<Told, Issue> {
     let unit = r.unit;
-    let when = unit.time_of(&["authoredOn"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["authoredOn"])?;
     let performer = unit.link_of(&["performer"])?;
     let performer = match &performer {
         Some(link) => called(unit, link)?,
@@ -160,7 +160,7 @@ fn called<'a>(unit: &Unit<'a>, link: &Link<'a>) -> Result<Option<String>, Issue>
 
 fn ordered(r: &Request<'_, '_>) -> Result<Told, Issue> {
     let unit = r.unit;
-    let when = unit.time_of(&["authoredOn"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["authoredOn"])?;
     let code = unit.root.code("code")?.name().ok_or_else(|| unit.root.missing("code"))?.to_owned();
     let due = match unit.root.get("occurrencePeriod") {
         Some(period) => period.time("end", unit.zone())?,
@@ -204,7 +204,7 @@ pub(super) fn task(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         _ => return Ok(NOT_A_PATIENT),
     };
     let request = Request { unit, about, id, patient, department: None };
-    let when = unit.time_of(&["lastModified"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["lastModified"])?;
     let told = |event| Ok(one(event, &when));
     match (status, referral) {
         ("accepted" | "in-progress", true) => {
@@ -255,7 +255,7 @@ pub(super) fn report(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         "entered-in-error" => return Ok(Mapped::Nothing("entered in error; which report it was can't be told")),
         _ => return Err(Issue::unknown_code("DiagnosticReport.status")),
     };
-    let when = unit.time_of(&["issued"])?.map_or_else(|| unit.updated(), Ok)?;
+    let when = unit.time_or_updated(&["issued"])?;
     // Each correction is one of its own, and says when it was made.
     let state = if state == "corrected" { format!("corrected {}", when.at.0) } else { state.to_owned() };
     let header = unit.header(&state, &when, &patient)?;

@@ -2,8 +2,8 @@
 
 use super::super::message::Part;
 use super::super::rules::A04;
-use super::super::wrong::{Code, Place};
-use super::context::{Context, Patient};
+use super::super::wrong::Place;
+use super::context::{Context, HAPPENED, Patient};
 use domain::Micros;
 use domain::event::{
     AdmissionCancelled, AppointmentCancelled, AppointmentRequested, DemographicsUpdated, DischargeCancelled, Event,
@@ -29,8 +29,8 @@ pub fn map(c: &mut Context<'_>, trigger: &str) {
         "A38" => request_cancelled,
         _ => return,
     };
-    if c.message.first("PID").is_none() {
-        return c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
+        return;
     }
     let patient = c.patient(c.message.first("PID"));
     let at = occurred(c, trigger);
@@ -45,14 +45,9 @@ fn occurred(c: &mut Context<'_>, trigger: &str) -> Option<Micros> {
     let places: &[(&'static str, u16)] = match trigger {
         "A03" => &[("EVN", 6), ("PV1", 45), ("EVN", 2), ("MSH", 7)],
         "A01" | "A04" | "A06" | "A10" => &[("EVN", 6), ("EVN", 2), ("PV1", 44), ("MSH", 7)],
-        _ => &[("EVN", 6), ("EVN", 2), ("MSH", 7)],
+        _ => HAPPENED,
     };
-    let before = c.wrongs();
-    let time = c.first_time(places);
-    if c.wrongs() > before {
-        return None;
-    }
-    c.need(time, Place::field("EVN", 2), "the event needs a time")
+    c.needed(|c| c.first_time(places), Place::field("EVN", 2), "the event needs a time")
 }
 
 /// PV1-3: where the patient is.

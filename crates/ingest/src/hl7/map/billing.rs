@@ -2,17 +2,18 @@
 
 use super::super::message::{Part, Segment};
 use super::super::wrong::{Code, Place};
-use super::context::{Context, Patient};
+use super::context::{Context, HAPPENED, Patient};
+use crate::money;
 use domain::event::{ChargePosted, ClaimAdjusted, Event, NoteRecorded, PaymentReceived};
 use std::borrow::Cow;
 
 pub fn transactions(c: &mut Context<'_>) {
     let message = c.message;
-    if message.first("PID").is_none() {
-        return c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
+        return;
     }
-    if message.first("FT1").is_none() {
-        return c.wrong(Place::segment("FT1"), Code::Segment, "the message has no transaction");
+    if c.lacks("FT1", "the message has no transaction") {
+        return;
     }
     let Some(patient) = c.patient(message.first("PID")) else { return };
     for ft1 in message.all("FT1") {
@@ -25,9 +26,7 @@ fn transaction(c: &mut Context<'_>, patient: &Patient, ft1: &Segment<'_>) {
     let place = |n: u16| Place::field("FT1", n).in_sequence(ft1.sequence);
     let kind = ft1.field(6).id().map(|k| k.to_ascii_uppercase());
     let kind = c.need(kind, place(6), "a transaction needs its type");
-    let before = c.wrongs();
-    let at = c.time(ft1.field(4), place(4));
-    let at = if c.wrongs() > before { at } else { c.need(at, place(4), "a transaction needs its date") };
+    let at = c.needed(|c| c.time(ft1.field(4), place(4)), place(4), "a transaction needs its date");
     // What a payment or an adjustment is for (FT1-29), else the transaction's own id, else the account.
     let charge = kind.as_deref() == Some("CG");
     let of = |part: Part<'_>| part.id().map(Cow::into_owned);
@@ -107,24 +106,12 @@ fn amount(c: &mut Context<'_>, ft1: &Segment<'_>) -> Option<(i64, String)> {
     }
 }
 
-/// A decimal number in minor units; nothing where it is none, or has more decimals than the currency.
+/// A decimal number in minor units; nothing where it is none (HL7's have no exponent), or has more decimals than the currency,
+/// which is a mistake rather than to be rounded.
 fn minor_units(number: &str, currency: &str) -> Option<i64> {
-    let (negative, number) = match number.as_bytes().first()? {
-        b'-' => (true, &number[1..]),
-        b'+' => (false, &number[1..]),
-        _ => (false, number),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let (fraction, decimals) = (fraction.trim_end_matches('0'), crate::money::decimals(currency));
-    if fraction.len() > decimals {
-        return None;
-    }
-    let minor: i64 = format!("0{whole}{fraction:0<decimals$}").parse().ok()?;
-    Some(if negative { -minor } else { minor })
+    let decimals = number.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0')).len();
+    let exact = !number.contains(['e', 'E']) && decimals <= money::decimals(currency);
+    exact.then(|| money::minor(number, currency)).flatten()
 }
 
 /// Decimals of a quantity (NM) that are taken: `0.125` of a vial.
@@ -153,15 +140,13 @@ fn times(minor: i64, quantity: &str) -> Option<i64> {
 /// BAR: an account is opened, changed or closed. There is no amount in it: it is a note about the account.
 pub fn account(c: &mut Context<'_>, trigger: &str) {
     let message = c.message;
-    if message.first("PID").is_none() {
-        return c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
+        return;
     }
     let patient = c.patient(message.first("PID"));
     let number = message.field("PID", 18).id().map(Cow::into_owned);
     let number = c.need(number, Place::field("PID", 18).component(1), "the event needs the account's number");
-    let before = c.wrongs();
-    let at = c.first_time(&[("EVN", 6), ("EVN", 2), ("MSH", 7)]);
-    let at = if c.wrongs() > before { at } else { c.need(at, Place::field("EVN", 2), "the event needs a time") };
+    let at = c.needed(|c| c.first_time(HAPPENED), Place::field("EVN", 2), "the event needs a time");
     let (Some(patient), Some(note_ref), Some(at)) = (patient, number, at) else { return };
     let header = c.header(&patient, at, message.field("PV1", 3));
     let kind = match trigger {

@@ -2,7 +2,7 @@
 
 use super::super::message::Segment;
 use super::super::wrong::{Code, Place};
-use super::context::{Context, Patient};
+use super::context::{Context, HAPPENED, Patient};
 use domain::Micros;
 use domain::event::{ConsentGiven, ConsentWithdrawn, Event, Grantee};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ pub fn map(c: &mut Context<'_>) {
         return;
     }
     let patient = c.patient(message.first("PID"));
-    let written = c.first_time(&[("EVN", 6), ("EVN", 2), ("MSH", 7)]);
+    let written = c.first_time(HAPPENED);
     let written = c.need(written, Place::field("MSH", 7), "a message needs its time");
     let (Some(patient), Some(written)) = (patient, written) else { return };
     for con in message.all("CON") {

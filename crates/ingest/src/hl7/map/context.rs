@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// Most wrong things that are noted of one message.
 const MOST_WRONG: usize = 100;
 
+/// The fields that say when it happened, where nothing more exact does.
+pub const HAPPENED: &[(&str, u16)] = &[("EVN", 6), ("EVN", 2), ("MSH", 7)];
+
 /// What was published before, as far as a message can be about it.
 pub trait Known {
     /// The events about a patient's appointment.
@@ -84,17 +87,33 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// How many things are wrong so far.
-    pub fn wrongs(&self) -> usize {
-        self.wrong.len()
-    }
-
     /// What is required; notes where it is missing.
     pub fn need<T>(&mut self, value: Option<T>, place: Place, reason: &'static str) -> Option<T> {
         if value.is_none() {
             self.wrong(place, Code::Missing, reason);
         }
         value
+    }
+
+    /// What `read` finds, which is required; where it has noted something wrong itself, no more is noted.
+    pub fn needed<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+        place: Place,
+        reason: &'static str,
+    ) -> Option<T> {
+        let before = self.wrong.len();
+        let found = read(self);
+        if self.wrong.len() > before { found } else { self.need(found, place, reason) }
+    }
+
+    /// Whether a segment is missing, and notes that.
+    pub fn lacks(&mut self, segment: &'static str, reason: &'static str) -> bool {
+        let missing = self.message.first(segment).is_none();
+        if missing {
+            self.wrong(Place::segment(segment), Code::Segment, reason);
+        }
+        missing
     }
 
     /// The time that a field names; notes one that is no time.

@@ -2,15 +2,13 @@
 
 use super::super::message::{Part, Segment, named};
 use super::super::wrong::{Code, Place};
-use super::context::{Context, Patient};
+use super::context::{Context, HAPPENED, Patient};
 use domain::event::{Event, PatientIdentifiersChanged, PatientsMerged, PatientsUnmerged};
 use domain::{Micros, PatientId};
 
 pub fn map(c: &mut Context<'_>, trigger: &str) {
     let message = c.message;
-    let before = c.wrongs();
-    let at = c.first_time(&[("EVN", 6), ("EVN", 2), ("MSH", 7)]);
-    let at = if c.wrongs() > before { at } else { c.need(at, Place::field("EVN", 2), "the event needs a time") };
+    let at = c.needed(|c| c.first_time(HAPPENED), Place::field("EVN", 2), "the event needs a time");
     let Some(at) = at else { return };
     let groups: Vec<&[Segment<'_>]> = message.groups("PID").collect();
     if groups.is_empty() {

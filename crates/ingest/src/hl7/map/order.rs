@@ -15,8 +15,7 @@ fn id(part: Option<Part<'_>>) -> Option<String> {
 /// The patient and the time of the message, which every order needs.
 fn whom(c: &mut Context<'_>) -> Option<(Patient, Micros)> {
     let message = c.message;
-    if message.first("PID").is_none() {
-        c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
         return None;
     }
     let patient = c.patient(message.first("PID"));
@@ -28,8 +27,8 @@ fn whom(c: &mut Context<'_>) -> Option<(Patient, Micros)> {
 pub fn orders(c: &mut Context<'_>) {
     let Some((patient, written)) = whom(c) else { return };
     let message = c.message;
-    if message.first("ORC").is_none() {
-        return c.wrong(Place::segment("ORC"), Code::Segment, "the message has no order");
+    if c.lacks("ORC", "the message has no order") {
+        return;
     }
     for group in message.groups("ORC") {
         let Some((orc, rest)) = group.split_first() else { continue };
@@ -132,8 +131,8 @@ fn cancel(c: &mut Context<'_>, patient: &Patient, at: Micros, order_id: String, 
 pub fn results(c: &mut Context<'_>) {
     let Some((patient, written)) = whom(c) else { return };
     let message = c.message;
-    if message.first("OBR").is_none() {
-        return c.wrong(Place::segment("OBR"), Code::Segment, "the message has no result");
+    if c.lacks("OBR", "the message has no result") {
+        return;
     }
     let mut orc: Option<&Segment<'_>> = None;
     let segments = message.segments();

@@ -37,11 +37,11 @@ pub fn map(c: &mut Context<'_>, kind: &str, trigger: &str) {
         // The answer to a cancellation, which was published already; I15 asks for a status.
         _ => return,
     };
-    if message.first("RF1").is_none() {
-        return c.wrong(Place::segment("RF1"), Code::Segment, "the message has no referral");
+    if c.lacks("RF1", "the message has no referral") {
+        return;
     }
-    if message.first("PID").is_none() {
-        return c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
+        return;
     }
     let patient = c.patient(message.first("PID"));
     let id = message.field("RF1", 6).id().map(Cow::into_owned);

@@ -37,9 +37,7 @@ pub fn map(c: &mut Context<'_>, trigger: &str) {
     let id = c.need(id, Place::field("SCH", 1).component(1), "an appointment needs an id in SCH-1 or SCH-2");
     let at = c.written();
     let at = c.need(at, Place::field("MSH", 7), "a message needs its time");
-    if message.first("PID").is_none() {
-        c.wrong(Place::segment("PID"), Code::Segment, "the message has no patient");
-    }
+    c.lacks("PID", "the message has no patient");
     for group in message.groups("PID") {
         let patient = c.patient(group.first());
         let (Some(patient), Some(id), Some(at)) = (patient, id.clone(), at) else { continue };
@@ -53,15 +51,8 @@ fn one(c: &mut Context<'_>, trigger: &str, patient: &Patient, a: Appointment<'_>
         "S12" => booked(c, patient, a),
         "S13" => rescheduled(c, patient, a),
         "S15" | "S16" => {
-            let header = c.header(patient, a.at, a.place);
-            let (by, reason) = (party(c), reason(c).or_else(|| (trigger == "S16").then(|| "discontinued".to_owned())));
-            c.push(Event::AppointmentCancelled(AppointmentCancelled {
-                header,
-                appointment_id: a.id,
-                by,
-                channel: None,
-                reason,
-            }));
+            let reason = reason(c).or_else(|| (trigger == "S16").then(|| "discontinued".to_owned()));
+            cancelled(c, patient, a, party(c), reason);
         }
         "S17" => deleted(c, patient, a),
         "S26" => {
@@ -129,22 +120,19 @@ fn modified(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
     }));
 }
 
+fn cancelled(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>, by: Party, reason: Option<String>) {
+    let header = c.header(patient, a.at, a.place);
+    let (appointment_id, channel) = (a.id, None);
+    c.push(Event::AppointmentCancelled(AppointmentCancelled { header, appointment_id, by, channel, reason }));
+}
+
 /// An appointment that never was: what was published about it is taken back. Where nothing of it is known any more, it is
 /// cancelled, by nobody in particular.
 fn deleted(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
     let why = reason(c).unwrap_or_else(|| "the appointment was deleted".to_owned());
     let known = c.known.appointment(&patient.id, &a.id);
     if known.is_empty() {
-        let header = c.header(patient, a.at, a.place);
-        let (by, reason) = (Party::Other, Some(why));
-        c.push(Event::AppointmentCancelled(AppointmentCancelled {
-            header,
-            appointment_id: a.id,
-            by,
-            channel: None,
-            reason,
-        }));
-        return;
+        return cancelled(c, patient, a, Party::Other, Some(why));
     }
     for target in known {
         let header = c.header(patient, a.at, a.place);
@@ -167,10 +155,7 @@ fn start(c: &mut Context<'_>) -> Option<Micros> {
 }
 
 fn needed_start(c: &mut Context<'_>) -> Option<Micros> {
-    let wrong = c.wrongs();
-    let start = start(c);
-    // One that is no time was noted as such.
-    if c.wrongs() > wrong { None } else { c.need(start, Place::field("TQ1", 7), "an appointment needs its start") }
+    c.needed(start, Place::field("TQ1", 7), "an appointment needs its start")
 }
 
 /// The duration, minutes: AIS-7 in the units of AIS-8, else SCH-9 in those of SCH-10. Part of a minute counts as one.
