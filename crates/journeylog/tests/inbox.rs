@@ -180,7 +180,7 @@ async fn an_inbox_that_can_commit_nothing_is_not_ready_until_it_can() {
     assert!(why.contains("the inbox: no batch could be committed since"), "{why}");
     let metrics = inbox.http.get(inbox.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("inbox_stalled 1"), "{metrics}");
-    largest_copy(&sender, "1000000").await;
+    largest_copy(&sender, "2000000").await;
     wait_for_refused(&sender, 1).await;
     ready(&inbox, 200).await;
 }
