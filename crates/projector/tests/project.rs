@@ -5,81 +5,17 @@ mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod databases;
 
-use common::{MemoryLog, Shared, event, some};
+use common::running::{Running, follow_ups, mot, options, seen, seen_by, timeline};
+use common::{MemoryLog, event, some};
 use domain::Event;
 use domain::facts::Facts;
 use domain::table::{Row, Table, Value};
-use domain::views::follow_ups::FollowUps;
-use domain::views::mot::{Mot, Standards};
 use domain::views::timeline::Timeline;
 use domain::views::{EventRows, PatientFold};
-use journeylog_projector::{Folded, Options, Projection, ProjectorError, Rows, follow};
+use journeylog_projector::{Options, Projection as _};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use store::{Engine, State, Store};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-fn timeline() -> Rows<Timeline> {
-    Rows("timeline", Timeline)
-}
-
-fn mot() -> Folded<Mot> {
-    Folded("mot", Mot::new(Standards::shipped()))
-}
-
-const fn follow_ups() -> Folded<FollowUps> {
-    Folded("follow_ups", FollowUps)
-}
-
-/// A projector that runs until told to stop.
-struct Running(JoinHandle<Result<(), ProjectorError>>, CancellationToken);
-
-impl Running {
-    fn start<P: Projection + Clone>(view: P, log: &Arc<MemoryLog>, store: &Store, options: &Options) -> Self {
-        let cancel = CancellationToken::new();
-        let log = Arc::new(Shared(log.clone()));
-        Self(
-            tokio::spawn(follow(
-                view.spec(),
-                move |_| Ok(view.clone()),
-                log,
-                store.clone(),
-                options.clone(),
-                cancel.clone(),
-            )),
-            cancel,
-        )
-    }
-    async fn stop(self) {
-        self.1.cancel();
-        self.0.await.unwrap().unwrap();
-    }
-    /// As a crash does: at once, wherever it is.
-    async fn kill(self) {
-        self.0.abort();
-        let _ = self.0.await;
-    }
-}
-
-/// Waits until a view has seen the whole log.
-async fn seen(store: &Store, view: &str, log: &MemoryLog) {
-    seen_by(store, view, 1, log).await;
-}
-
-async fn seen_by(store: &Store, view: &str, generation: i64, log: &MemoryLog) {
-    for _ in 0..1_000 {
-        let at = store.checkpoints(view, generation).await.unwrap();
-        let ends: BTreeMap<u32, u64> =
-            log.ends().into_iter().enumerate().map(|(p, e)| (p.try_into().unwrap(), e)).collect();
-        if at.len() == ends.len() && at.iter().all(|c| ends[&c.partition] == c.next_offset) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{view} did not come to the end of the log");
-}
 
 /// The rows of a table, in the order of its key.
 async fn dump(store: &Store, table: &Table) -> Vec<Row> {
@@ -135,11 +71,6 @@ async fn timeline_is_right(store: &Store, log: &MemoryLog) {
     }
     let wanted: Vec<Row> = first.into_values().collect();
     assert!(dump(store, &Timeline::TABLES[0]).await == wanted, "timeline_entries differs");
-}
-
-/// Small batches, so that there are many.
-fn options() -> Options {
-    Options { batch: 40, in_flight: 200, workers: 3, ..Options::default() }
 }
 
 fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {

@@ -1,122 +1,22 @@
-//! Verify, replay and redrive on every store there is.
+//! Verify and replay on every store there is.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod databases;
 
+use common::running::{Running, follow_ups, mot, options, project, seen, timeline};
+use common::verified::{ALL, dump, execute, verified};
 use common::{MemoryLog, Shared, event, some};
 use domain::event::Kind;
 use domain::table::{Table, Type};
-use domain::views::follow_ups::FollowUps;
-use domain::views::mot::{Mot, Standards};
-use domain::views::timeline::Timeline;
 use eventlog::{Log, Position};
-use journeylog_projector::{
-    Built, Decision, Finding, Folded, Options, Projection, Redriven, Rejected, Report, Rows, Scope, Thoroughness,
-    follow, redrive, replay, verify, watch,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use journeylog_projector::{Projection, Scope, Thoroughness, replay, verify, watch};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Engine, Generation, Store, StoreError, Tx, ViewSpec};
+use store::{Engine, Store};
 use tokio_util::sync::CancellationToken;
-
-fn timeline() -> Rows<Timeline> {
-    Rows("timeline", Timeline)
-}
-
-fn mot() -> Folded<Mot> {
-    Folded("mot", Mot::new(Standards::shipped()))
-}
-
-const fn follow_ups() -> Folded<FollowUps> {
-    Folded("follow_ups", FollowUps)
-}
-
-/// Runs a projector until it has seen the whole log.
-async fn project<P: Projection + Clone>(view: &P, log: &Arc<MemoryLog>, store: &Store) {
-    let cancel = CancellationToken::new();
-    let run = start(view, log, store, &cancel);
-    seen(store, view.spec().name, log).await;
-    cancel.cancel();
-    run.await.unwrap();
-}
-
-fn start<P: Projection + Clone>(
-    view: &P,
-    log: &Arc<MemoryLog>,
-    store: &Store,
-    cancel: &CancellationToken,
-) -> tokio::task::JoinHandle<()> {
-    let (view, log, store, cancel) = (view.clone(), log.clone(), store.clone(), cancel.clone());
-    let options = Options { batch: 40, in_flight: 200, ..Options::default() };
-    tokio::spawn(async move {
-        follow(view.spec(), move |_| Ok(view.clone()), Arc::new(Shared(log)), store, options, cancel).await.unwrap();
-    })
-}
-
-async fn seen(store: &Store, view: &str, log: &MemoryLog) {
-    for _ in 0..3_000 {
-        let at: BTreeMap<u32, u64> =
-            store.checkpoints(view, 1).await.unwrap().iter().map(|c| (c.partition, c.next_offset)).collect();
-        if (0..).zip(log.ends()).all(|(p, end)| at.get(&p) == Some(&end)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{view} did not come to the end of the log");
-}
-
-/// Verifies a view's first generation; what differs, by table.
-async fn verified<P: Projection>(
-    view: &P,
-    log: &Arc<MemoryLog>,
-    store: &Store,
-    how: Thoroughness,
-) -> (u64, BTreeMap<String, [usize; 3]>) {
-    let generation = store.generation(view.spec(), 1).await.unwrap();
-    let log: Arc<dyn Log> = Arc::new(Shared(log.clone()));
-    let scope = Scope { view, generation: &generation, log: &log, store };
-    let (mut found, cancel) = (Vec::<Finding>::new(), CancellationToken::new());
-    let done = verify(&scope, how, &cancel, |report| {
-        if let Report::Finding(f) = report {
-            found.push(f.clone());
-        }
-    });
-    let done = done.await.unwrap();
-    assert_eq!(done.findings, found.len() as u64);
-    let mut tables: BTreeMap<String, [usize; 3]> = BTreeMap::new();
-    for d in found.iter().flat_map(|f| &f.differences) {
-        let sum = tables.entry(d.table.clone()).or_default();
-        sum[0] += d.missing;
-        sum[1] += d.extra;
-        sum[2] += d.differing;
-    }
-    (done.keys, tables)
-}
-
-/// Every row of every table, states too, in the order of the keys.
-async fn dump(store: &Store, spec: ViewSpec) -> Vec<Vec<String>> {
-    let generation = store.generation(spec, 1).await.unwrap();
-    let targets = (0..spec.tables.len()).map(|i| generation.target(i)).chain(generation.state());
-    let mut all = Vec::new();
-    for t in targets {
-        let columns: Vec<&str> = t.columns.iter().map(|c| c.0).collect();
-        let rows = store.engine().query(&format!("SELECT {} FROM {}", columns.join(", "), t.table), &[]).await.unwrap();
-        let mut rows: Vec<String> = rows.iter().map(|r| format!("{:?}", r.0)).collect();
-        rows.sort();
-        all.push(rows);
-    }
-    all
-}
-
-async fn execute(store: &Store, sql: &str) -> u64 {
-    store.engine().execute(sql, &[]).await.unwrap()
-}
-
-const ALL: Thoroughness =
-    Thoroughness { sample: 1.0, repair: false, bytes: 64 << 20, keys_per_s: None, records_per_s: None };
 
 /// Events that fill every table: answers, alerts, links, staff, follow-ups.
 fn fill(log: &MemoryLog) {
@@ -321,12 +221,12 @@ async fn no_false_alarm_on_a_busy_system() {
         let store = Store::connect(&db.url, 24).await.unwrap();
         let log = MemoryLog::new(3);
         fill(&log);
-        let cancel = CancellationToken::new();
         let running = [
-            start(&timeline(), &log, &store, &cancel),
-            start(&mot(), &log, &store, &cancel),
-            start(&follow_ups(), &log, &store, &cancel),
+            Running::start(timeline(), &log, &store, &options()),
+            Running::start(mot(), &log, &store, &options()),
+            Running::start(follow_ups(), &log, &store, &options()),
         ];
+        let cancel = CancellationToken::new();
         for view in ["timeline", "mot", "follow_ups"] {
             seen(&store, view, &log).await;
         }
@@ -355,7 +255,7 @@ async fn no_false_alarm_on_a_busy_system() {
         }
         cancel.cancel();
         for r in running {
-            r.await.unwrap();
+            r.stop().await;
         }
         assert!(publishing.await.unwrap() > 420);
     }
@@ -406,163 +306,5 @@ async fn one_patient_is_replayed_by_positions_and_scanned_where_they_lie() {
         let lied = replay(&scope, b"p-5", true, false).await.unwrap();
         assert!(lied.scanned && lied.checked.differences[0].columns == ["log_offset"], "{lied:?}");
         assert_eq!(verified(&timeline(), &log, &store, ALL).await.1, BTreeMap::new());
-    }
-}
-
-/// A view with a fault: it panics on one kind of event of one patient, until it is mended.
-#[derive(Clone)]
-struct Faulty<P>(P, BTreeSet<String>);
-
-impl<P: Projection> Projection for Faulty<P> {
-    type Item = P::Item;
-    fn spec(&self) -> ViewSpec {
-        self.0.spec()
-    }
-    fn item(&self, event: domain::Event, position: Position) -> Option<P::Item> {
-        assert!(!self.1.contains(&event.header().event_id.to_string()), "a fault in the fold");
-        self.0.item(event, position)
-    }
-    fn build(&self, items: Vec<P::Item>) -> Built {
-        self.0.build(items)
-    }
-    fn record_key<'k>(&self, key: &'k str) -> &'k str {
-        self.0.record_key(key)
-    }
-    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
-        self.0.same_state(a, b)
-    }
-    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
-        self.0.has_all(whole, part)
-    }
-    async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
-        self.0.write(tx, g, items).await
-    }
-}
-
-/// Tries a view's letters again, key by key.
-async fn decide<P: Projection>(view: &P, store: &Store, decision: Decision<'_>) -> Vec<Redriven> {
-    let generation = store.generation(view.spec(), 1).await.unwrap();
-    let which = Some(view.spec().name).into();
-    let mut all = Vec::new();
-    for k in store.letter_keys(which, None, 100).await.unwrap() {
-        all.push(redrive(view, &generation, store, k.partition, &k.key, decision).await.unwrap());
-    }
-    all
-}
-
-async fn a_fault_is_mended<P: Projection + Clone>(view: &P, store: &Store) {
-    let log = MemoryLog::new(2);
-    let bad = [
-        event("ConsultEnded", 1, 30, r#""encounter_id":"e1""#),
-        event("ConsultEnded", 2, 31, r#""encounter_id":"e2""#),
-    ];
-    let ids = bad.iter().map(|e| e.header().event_id.to_string()).collect();
-    let publish = |range: std::ops::Range<u64>| {
-        for n in range {
-            log.publish(&some(1_000 + n, 6));
-        }
-    };
-    publish(0..60);
-    for e in &bad {
-        log.publish(e);
-    }
-    publish(60..130);
-    let faulty = Faulty(view.clone(), ids);
-    let name = view.spec().name;
-    let cancel = CancellationToken::new();
-    let run = start(&faulty, &log, store, &cancel);
-    seen(store, name, &log).await;
-    let before = dump(store, view.spec()).await;
-    let letters = store.dead_letters(Some(name), None, 1_000).await.unwrap();
-    assert_eq!(letters.iter().filter(|l| !l.parked_behind).count(), 2);
-    assert!(letters.len() > 20 && letters.iter().all(|l| l.source.as_deref() == Some("test")));
-
-    // With the fault, nothing goes in.
-    for done in decide(&faulty, store, Decision::Redrive).await {
-        assert_eq!((done.taken, done.free, done.kept.len()), (0, false, done.tried));
-    }
-    // A rehearsal changes nothing.
-    for done in decide(view, store, Decision::Rehearse).await {
-        assert!(done.taken == done.tried && done.free && !done.rows.is_empty(), "{done:?}");
-    }
-    assert!(dump(store, view.spec()).await == before);
-    assert_eq!(store.dead_letters(Some(name), None, 1_000).await.unwrap(), letters);
-
-    // Meanwhile the (mended) projector goes on with everybody's events.
-    cancel.cancel();
-    run.await.unwrap();
-    let cancel = CancellationToken::new();
-    let run = start(view, &log, store, &cancel);
-    let publishing = async {
-        for n in 0..40 {
-            publish(130 + n * 5..135 + n * 5);
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    };
-    let ((), done) = tokio::join!(publishing, async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        decide(view, store, Decision::Redrive).await
-    });
-    assert!(done.iter().all(|d| d.taken == d.tried && d.free));
-    assert!(decide(view, store, Decision::Redrive).await.is_empty(), "a second time there is nothing to do");
-    seen(store, name, &log).await;
-    cancel.cancel();
-    run.await.unwrap();
-    assert!(store.dead_letters(Some(name), None, 10).await.unwrap().is_empty());
-    assert_eq!(store.checkpoints(name, 1).await.unwrap().iter().map(|c| c.parked).sum::<u64>(), 0);
-    assert_eq!(verified(view, &log, store, ALL).await.1, BTreeMap::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mended_fold_takes_in_what_was_parked() {
-    for db in databases::all().await {
-        let store = Store::connect(&db.url, 16).await.unwrap();
-        a_fault_is_mended(&timeline(), &store).await;
-        a_fault_is_mended(&mot(), &store).await;
-        a_fault_is_mended(&follow_ups(), &store).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_discarded_letter_is_kept_and_holds_nobody_up() {
-    for db in databases::all().await {
-        let store = Store::connect(&db.url, 12).await.unwrap();
-        let log = MemoryLog::new(2);
-        log.publish(&event("PatientCheckedIn", 1, 1, ""));
-        let first = log.put(b"p-1", b"\x07nonsense".to_vec());
-        log.publish(&event("PatientCheckedIn", 1, 2, ""));
-        let second = log.put(b"p-1", b"\x07nonsense too".to_vec());
-        log.publish(&event("PatientCheckedIn", 1, 3, ""));
-        project(&timeline(), &log, &store).await;
-        let generation = store.generation(timeline().spec(), 1).await.unwrap();
-        let letters = store.dead_letters(Some("timeline"), None, 10).await.unwrap();
-        assert_eq!(letters.len(), 4);
-        let discard = async |at: Position| {
-            let id = store::letter_id(&generation, at.partition, at.offset);
-            let decision = Decision::Discard { id: &id, reason: "the source sent garbage" };
-            redrive(&timeline(), &generation, &store, at.partition, b"p-1", decision).await.unwrap()
-        };
-        let done = discard(first).await;
-        assert_eq!((done.discarded, done.tried, done.taken, done.free), (true, 3, 1, false));
-        let kept: Vec<_> = done.kept.iter().map(|k| (k.code.as_str(), k.parked_behind)).collect();
-        assert_eq!(kept, [("undecodable", false), ("parked", true)]);
-        assert!(!discard(first).await.discarded, "a second time nothing happens");
-        log.publish(&event("PatientCheckedIn", 1, 4, ""));
-        project(&timeline(), &log, &store).await;
-        let done = discard(second).await;
-        assert_eq!((done.taken, done.free), (2, true));
-        log.publish(&event("PatientCheckedIn", 1, 5, ""));
-        project(&timeline(), &log, &store).await;
-        assert!(store.dead_letters(Some("timeline"), None, 10).await.unwrap().is_empty());
-        let which = store::Letters { discarded: true, ..Default::default() };
-        let discarded = store.dead_letters(which, None, 10).await.unwrap();
-        assert_eq!(discarded.len(), 2);
-        assert!(discarded.iter().all(|l| l.discard_reason.as_deref() == Some("the source sent garbage")));
-        let rows = store.engine().query("SELECT count(*) FROM timeline_entries", &[]).await.unwrap();
-        assert_eq!(rows[0].int(0), 5);
-        assert_eq!(verified(&timeline(), &log, &store, ALL).await.1, BTreeMap::new());
-        let counts = store.letter_counts(None).await.unwrap();
-        let counts: Vec<_> = counts.iter().map(|c| (c.code.as_str(), c.open, c.waiting, c.discarded)).collect();
-        assert_eq!(counts, [("undecodable", 0, 0, 2)]);
     }
 }

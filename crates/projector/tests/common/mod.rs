@@ -1,6 +1,9 @@
 //! A log in memory, and small journeys to put on it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod running;
+pub mod verified;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::Event;
