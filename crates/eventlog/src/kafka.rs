@@ -4,6 +4,7 @@ mod admin;
 mod batch;
 mod client;
 mod lanes;
+mod member;
 mod poll;
 mod producer;
 mod reader;

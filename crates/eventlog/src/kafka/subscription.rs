@@ -1,7 +1,8 @@
 //! The reader's side of a group membership.
 
 use super::client::{Settings, failed};
-use super::poll::{BATCHES, Event, Member, Poller, Shared};
+use super::member::{Member, Shared};
+use super::poll::{BATCHES, Event, Poller};
 use super::reader::Reader;
 use crate::{Delivery, LogError, Position, Record, Start, Subscription, checked};
 use async_trait::async_trait;

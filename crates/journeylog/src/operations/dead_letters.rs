@@ -2,9 +2,9 @@
 
 mod redrive;
 
-pub use redrive::{Selection, columns};
+pub use redrive::{Again, columns};
 
-use super::{Why, open_store};
+use super::open_store;
 use crate::cli::ViewName;
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
@@ -50,25 +50,9 @@ pub enum Command {
         json: bool,
     },
     /// Show what a redrive would change; changes nothing.
-    Rehearse {
-        #[command(flatten)]
-        selection: Selection,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        why: Why,
-    },
+    Rehearse(Again),
     /// Fold them with the present code, in order per patient; what still fails stays.
-    Redrive {
-        #[command(flatten)]
-        selection: Selection,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        why: Why,
-    },
+    Redrive(Again),
     /// Give one up; what waited behind it goes in.
     Discard {
         /// Its id.
@@ -92,8 +76,8 @@ pub async fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCo
         }
         Command::Show { id } => show(settings, &id).await,
         Command::Summary { view, json } => summary(settings, view.map(Into::into), json).await,
-        Command::Rehearse { selection, json, why } => redrive::redrive(settings, &selection, true, json, &why).await,
-        Command::Redrive { selection, json, why } => redrive::redrive(settings, &selection, false, json, &why).await,
+        Command::Rehearse(again) => redrive::redrive(settings, &again, true).await,
+        Command::Redrive(again) => redrive::redrive(settings, &again, false).await,
         Command::Discard { id, reason, json } => redrive::discard(settings, &id, &reason, json).await,
     }
 }

@@ -1,5 +1,9 @@
 //! Aggregates of scores: groups with their sample sizes, intervals and ranks. Never one mean over roles alone (P1).
 
+mod model;
+
+pub use model::{AggregateGroup, Aggregates, Figures, RoleFigures};
+
 use super::time;
 use crate::problem::Json;
 use crate::reading::{Asking, Reading, Which};
@@ -9,12 +13,12 @@ use domain::event::{Dimension, Role};
 use domain::views::View;
 use domain::views::mot::stats::{Summary, Sums, ranks, summarise};
 use domain::views::mot::{MODEL, Mot, Standard, TouchKind};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use store::Engine;
 use store::views::mot::{Column, Filter, Group, MAX_GROUPS, Source, sums};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 /// Which groups.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -46,85 +50,6 @@ pub struct Asked {
     /// Only answers in this dimension.
     #[serde(default)]
     pub dimension: Option<String>,
-}
-
-/// Aggregates, and what they reflect.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Aggregates {
-    /// The model, `mot-v1`.
-    pub model: &'static str,
-    /// `touchpoints`, `roles` or `staff`: what is counted.
-    pub of: &'static str,
-    /// The columns grouped by.
-    pub by: Vec<&'static str>,
-    /// The standard whose floors are applied: the one in force at `to`, else now.
-    pub standard_version: Option<String>,
-    /// The groups, ordered by their columns.
-    pub groups: Vec<AggregateGroup>,
-    /// Up to where the view has seen the log.
-    pub position: String,
-}
-
-/// One group.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AggregateGroup {
-    /// The group's value of each column; null where events name none. A month is `yyyymm`, local to the event.
-    pub group: BTreeMap<&'static str, Option<String>>,
-    #[serde(flatten)]
-    #[allow(missing_docs)]
-    pub figures: Figures,
-    /// The same group's answers by role and dimension.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<RoleFigures>,
-}
-
-/// Answers about one role in one dimension.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RoleFigures {
-    /// Role.
-    pub role: String,
-    /// Dimension.
-    pub dimension: String,
-    #[serde(flatten)]
-    #[allow(missing_docs)]
-    pub figures: Figures,
-}
-
-/// What may be said about a group. Scores are points; below n = 10 nothing is said.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Figures {
-    /// Whether the group is too small (n < 10).
-    pub suppressed: bool,
-    /// How many scores.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub n: Option<i64>,
-    /// How many touchpoints have no score because too little was observed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub insufficient: Option<i64>,
-    /// Mean.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean: Option<f64>,
-    /// 95 % interval of the mean (Student's t): low and high.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<[f64; 2]>,
-    /// (n·x̄ + 20·μ) / (n + 20) for n below 100, μ the mean of all groups; the mean from 100 on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimate: Option<f64>,
-    /// Share of scores of 90 and more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_box: Option<f64>,
-    /// Its 95 % Wilson interval: low and high.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_box_interval: Option<[f64; 2]>,
-    /// Rank by mean among groups of at least 100 (in the same dimension); 1 is best.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rank: Option<usize>,
-    /// Whether the interval lies wholly below the standard's floor: an alert.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub below_standard: Option<bool>,
-    /// The floor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub floor: Option<f64>,
 }
 
 const fn exact(g: &Group) -> Sums {

@@ -43,14 +43,22 @@ pub struct Selection {
     pub after: Option<String>,
 }
 
-/// `journeylog dead-letters rehearse` and `redrive`.
-pub(super) async fn redrive(
-    settings: &Settings,
-    selection: &Selection,
-    rehearse: bool,
+/// How it is tried again.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Again {
+    #[command(flatten)]
+    selection: Selection,
+    /// One JSON object a line.
+    #[arg(long)]
     json: bool,
-    why: &Why,
-) -> anyhow::Result<ExitCode> {
+    #[command(flatten)]
+    why: Why,
+}
+
+/// `journeylog dead-letters rehearse` and `redrive`.
+pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) -> anyhow::Result<ExitCode> {
+    let Again { selection, json, why } = again;
+    let json = *json;
     let store = open_store(settings, CONNECTIONS).await?;
     let (operation, decision) =
         if rehearse { ("rehearse", Decision::Rehearse) } else { ("redrive", Decision::Redrive) };
