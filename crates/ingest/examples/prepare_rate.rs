@@ -1,33 +1,13 @@
 //! How many events a second one core parses, checks, encodes and de-duplicates, without any log or socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use async_trait::async_trait;
-use eventlog::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
+#[path = "../../../fuzz/nowhere.rs"]
+mod nowhere;
+
 use journeylog_ingest as ingest;
+use nowhere::Nowhere;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Takes everything and keeps nothing.
-struct Nowhere;
-
-#[async_trait]
-impl Log for Nowhere {
-    fn partitions(&self) -> u32 {
-        1
-    }
-    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<Position, LogError>> {
-        records.iter().map(|_| Ok(Position { partition: 0, offset: 0 })).collect()
-    }
-    async fn bounds(&self) -> Result<Vec<(u64, u64)>, LogError> {
-        Ok(vec![(0, 0)])
-    }
-    async fn read(&self, _: u32, _: u64, _: usize) -> Result<Vec<Record>, LogError> {
-        Ok(Vec::new())
-    }
-    async fn subscribe(&self, _: &str, _: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
-        Err(LogError::Unavailable("nothing to read".into()))
-    }
-}
 
 const EVENTS: u64 = 400_000;
 

@@ -1,5 +1,5 @@
 //! What a hospital says of itself and its senders: whose record numbers are the same, zones, departments, what its
-//! triggers mean. One TOML file (`site` in the configuration; `deploy/site.example.toml` shows every key), checked at start
+//! triggers mean. One TOML file (`site.file` in the configuration; `deploy/site.example.toml` shows every key), checked at start
 //! and shared by the protocols that aren't ours.
 
 mod pseudonym;

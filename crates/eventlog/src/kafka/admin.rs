@@ -26,7 +26,7 @@ pub(super) async fn ensure(
     target: &KafkaTarget,
     limit: Duration,
 ) -> Result<u32, LogError> {
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
     if let Some(partitions) = reader.partitions(limit).await? {
         wanted(&target.topic, partitions, target.partitions)?;
         let admin = admin(settings)?;
@@ -34,14 +34,21 @@ pub(super) async fn ensure(
         return Ok(partitions);
     }
     create(&*admin(settings)?, target, limit).await?;
+    // another process may have made it first, with other settings
+    let partitions = appears(settings, reader, limit.saturating_sub(begun.elapsed())).await?;
+    wanted(&target.topic, partitions, target.partitions)?;
+    Ok(partitions)
+}
+
+/// Waits until a topic that was made is there; its partitions.
+pub(super) async fn appears(settings: &Settings, reader: &Arc<Reader>, limit: Duration) -> Result<u32, LogError> {
+    let deadline = Instant::now() + limit;
     loop {
-        // another process may have made it first, with other settings
         if let Some(partitions) = reader.partitions(limit).await? {
-            wanted(&target.topic, partitions, target.partitions)?;
             return Ok(partitions);
         }
         if Instant::now() > deadline {
-            return Err(settings.health.unreachable(format!("topic {} doesn't come up", target.topic)));
+            return Err(settings.health.unreachable(format!("topic {} doesn't come up", settings.topic)));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

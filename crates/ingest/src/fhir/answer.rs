@@ -1,6 +1,7 @@
 //! What is answered: for each entry a status and an `OperationOutcome`, in the shape that the request asks for.
 
 use super::bundle::{Entry, Mode, Plan};
+use super::map;
 use super::outcome::{self, Issue, Severity};
 use crate::publisher::{Accepted, Prepared, Refusal};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -233,22 +234,6 @@ fn message(plan: &Plan, all: &[Answered<'_>]) -> Response {
 pub(super) fn capabilities(headers: &HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let version = if accepts.contains("fhirVersion=5.0") { "5.0.0" } else { "4.0.1" };
-    let kinds = [
-        "Appointment",
-        "ChargeItem",
-        "Claim",
-        "ClaimResponse",
-        "Communication",
-        "Consent",
-        "DiagnosticReport",
-        "Encounter",
-        "ExplanationOfBenefit",
-        "Invoice",
-        "Patient",
-        "QuestionnaireResponse",
-        "ServiceRequest",
-        "Task",
-    ];
     let resource = |kind| json!({"type": kind, "interaction": [{"code": "create"}, {"code": "update"}]});
     let statement = json!({
         "resourceType": "CapabilityStatement", "status": "active", "date": "2026-11-22", "kind": "instance",
@@ -257,7 +242,7 @@ pub(super) fn capabilities(headers: &HeaderMap) -> Response {
         "rest": [{
             "mode": "server",
             "documentation": "Resources are taken as events of a journey; none can be read back.",
-            "resource": kinds.map(resource),
+            "resource": map::KINDS.map(resource),
             "interaction": [{"code": "transaction"}, {"code": "batch"}]
         }]
     });

@@ -49,6 +49,24 @@ impl Memory<'_> {
     }
 }
 
+/// The resource types that [`map`] makes events of, by name.
+pub(super) const KINDS: [&str; 14] = [
+    "Appointment",
+    "ChargeItem",
+    "Claim",
+    "ClaimResponse",
+    "Communication",
+    "Consent",
+    "DiagnosticReport",
+    "Encounter",
+    "ExplanationOfBenefit",
+    "Invoice",
+    "Patient",
+    "QuestionnaireResponse",
+    "ServiceRequest",
+    "Task",
+];
+
 /// What a resource means.
 pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Issue> {
     match unit.kind {

@@ -2,7 +2,7 @@
 
 use super::element::Element;
 use super::outcome::Issue;
-use super::scope::{Placed, Unit};
+use super::scope::{Person, Placed, Unit};
 use std::borrow::Cow;
 
 /// Identifiers of a resource that are looked at.
@@ -151,14 +151,14 @@ impl<'a> Unit<'a> {
 
     /// The patient's pseudonym.
     pub(super) fn patient(&self, link: &Link<'a>) -> Result<String, Issue> {
-        self.person("p", "Patient", link)
+        self.person(Person::Patient, "Patient", link)
     }
 
     /// What tells a patient from others in ids of events that two resources tell: the same whether a reference leads to the
     /// Patient or has nothing but its id. Keyed as a pseudonym is, since ids are shown.
     pub(super) fn patient_key(&self, link: &Link<'a>) -> Result<String, Issue> {
         match link.own_id() {
-            Some(id) => Ok(self.scope.pseudonym("p", self.system(link), &format!("Patient/{id}"))),
+            Some(id) => Ok(self.scope.pseudonym(Person::Patient, self.system(link), &format!("Patient/{id}"))),
             None => self.patient(link),
         }
     }
@@ -168,10 +168,10 @@ impl<'a> Unit<'a> {
         let role = link.resource.as_ref().filter(|_| link.kind == Some("PractitionerRole"));
         if let Some(inner) = role.and_then(|r| r.get("practitioner")) {
             let inner = self.link(&inner)?;
-            return self.person("s", "Practitioner", &inner).map(Some);
+            return self.person(Person::Staff, "Practitioner", &inner).map(Some);
         }
         match link.kind {
-            Some(kind @ ("Practitioner" | "PractitionerRole")) => self.person("s", kind, link).map(Some),
+            Some(kind @ ("Practitioner" | "PractitionerRole")) => self.person(Person::Staff, kind, link).map(Some),
             _ => Ok(None),
         }
     }
@@ -181,15 +181,15 @@ impl<'a> Unit<'a> {
         let Some((system, value)) = self.best(&self.root)? else { return Ok(None) };
         let system = system.unwrap_or(self.source);
         let authority = self.scope.site().authority(system).map_or(system, |(name, _)| name);
-        Ok(Some((self.scope.pseudonym("p", system, value), authority.to_owned())))
+        Ok(Some((self.scope.pseudonym(Person::Patient, system, value), authority.to_owned())))
     }
 
     /// The pseudonym that a bare reference to this resource gets.
     pub(super) fn bare_pseudonym(&self) -> String {
-        self.scope.pseudonym("p", self.source, &format!("{}/{}", self.kind, self.id))
+        self.scope.pseudonym(Person::Patient, self.source, &format!("{}/{}", self.kind, self.id))
     }
 
-    fn person(&self, person: &'static str, kind: &str, link: &Link<'a>) -> Result<String, Issue> {
+    fn person(&self, person: Person, kind: &str, link: &Link<'a>) -> Result<String, Issue> {
         let source = self.system(link);
         let own = match &link.resource {
             Some(r) => self.best(r)?,

@@ -25,7 +25,14 @@ pub(super) struct Scope<'a> {
     /// Nothing where two servers have one.
     pub by_id: HashMap<(&'a str, &'a str), Option<Placed<'a>>>,
     /// Pseudonyms that were asked for already.
-    known: RefCell<HashMap<(String, String), String>>,
+    known: RefCell<HashMap<(Person, String, String), String>>,
+}
+
+/// Whose number it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Person {
+    Patient,
+    Staff,
 }
 
 /// A resource and where it came from.
@@ -113,12 +120,12 @@ impl<'a> Scope<'a> {
     }
 
     /// The pseudonym of a number; hashed once for a request.
-    pub(super) fn pseudonym(&self, person: &'static str, authority: &str, number: &str) -> String {
-        let key = (format!("{person}{authority}"), number.to_owned());
+    pub(super) fn pseudonym(&self, person: Person, authority: &str, number: &str) -> String {
+        let key = (person, authority.to_owned(), number.to_owned());
         let mut known = self.known.borrow_mut();
         let make = || match person {
-            "s" => self.pseudonyms.staff(authority, number),
-            _ => self.pseudonyms.patient(authority, number),
+            Person::Staff => self.pseudonyms.staff(authority, number),
+            Person::Patient => self.pseudonyms.patient(authority, number),
         };
         known.entry(key).or_insert_with(make).clone()
     }

@@ -9,10 +9,7 @@ use crate::options::{KafkaTarget, Options};
 use crate::relay::{MOST_COPIED_BYTES, RelayOptions};
 use rdkafka::admin::{NewTopic, TopicReplication};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Between looking whether a new topic is there.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+use std::time::Duration;
 
 /// Partitions of the log and of the topic of refused records.
 pub(super) async fn ensure(log: &KafkaTarget, options: &Options, names: &RelayOptions) -> Result<(u32, u32), LogError> {
@@ -62,14 +59,5 @@ async fn one(
         new = new.set("max.message.bytes", &bytes);
     }
     admin::make(&*admin::admin(&settings)?, &new, limit).await?;
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(partitions) = reader.partitions(limit).await? {
-            return Ok(partitions);
-        }
-        if Instant::now() > deadline {
-            return Err(settings.health.unreachable(format!("topic {topic} doesn't come up")));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    admin::appears(&settings, &reader, limit).await
 }

@@ -146,10 +146,7 @@ impl Transactions {
 
     fn append(&self, to: &Places<'_>, record: &NewRecord) -> Result<(), Failure> {
         record.check().map_err(Failure::Other)?;
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (name, value) in &record.headers {
-            headers = headers.insert(Header { key: name, value: Some(&value[..]) });
-        }
+        let headers = headers(record.headers.iter().map(|(name, value)| (*name, value)));
         let partition = number(partition_of(&record.key, to.partitions.0));
         let message = BaseRecord::to(to.log).partition(partition).headers(headers);
         self.send(message.key(&record.key[..]).payload(&record.value[..]))
@@ -157,13 +154,8 @@ impl Transactions {
 
     fn refuse(&self, to: &Places<'_>, record: &Incoming, why: &[(&'static str, Bytes)]) -> Result<(), Failure> {
         let whole = record.size() <= MOST_COPIED_BYTES;
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + why.len());
-        for (name, value) in record.headers.iter().filter(|_| whole) {
-            headers = headers.insert(Header { key: name, value: Some(&value[..]) });
-        }
-        for (name, value) in why {
-            headers = headers.insert(Header { key: name, value: Some(&value[..]) });
-        }
+        let own = record.headers.iter().filter(|_| whole).map(|(name, value)| (name.as_str(), value));
+        let headers = headers(own.chain(why.iter().map(|(name, value)| (*name, value))));
         let partition = number(record.partition % to.partitions.1.max(1));
         let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(to.refused).partition(partition).headers(headers);
         if let Some(key) = record.key.as_deref().filter(|_| whole) {
@@ -192,6 +184,10 @@ impl Transactions {
             }
         }
     }
+}
+
+fn headers<'h>(all: impl Iterator<Item = (&'h str, &'h Bytes)>) -> OwnedHeaders {
+    all.fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
 }
 
 /// Does a step again while librdkafka says that this helps.
