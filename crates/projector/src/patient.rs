@@ -3,8 +3,9 @@
 //! A check holds the checkpoint of the key's partition, so that no projector writes the partition meanwhile: what it finds is
 //! no matter of timing.
 
+pub mod gathered;
+pub mod known;
 pub mod reader;
-pub mod sources;
 
 use crate::folded::compare;
 use crate::prepare::{Outcome, outcome};

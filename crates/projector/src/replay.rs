@@ -1,7 +1,8 @@
 //! One patient, put right in milliseconds: by the positions that the timeline keeps, or by reading the whole partition.
 
+use crate::patient::gathered::{Gathered, Which, beginnings};
+use crate::patient::known::Known;
 use crate::patient::reader::Reader;
-use crate::patient::sources::{Gathered, Known, Which, beginnings};
 use crate::patient::{Checked, Scope, check, must, rows_of};
 use crate::{Projection, ProjectorError};
 use domain::table::Value;

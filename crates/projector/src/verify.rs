@@ -8,8 +8,8 @@ mod watch;
 
 pub use watch::watch;
 
+use crate::patient::gathered::{Gathered, Which, beginnings, sampled};
 use crate::patient::reader::Reader;
-use crate::patient::sources::{Gathered, Which, beginnings, sampled};
 use crate::patient::{Difference, Scope, by_record_key, check, difference, key_of, must, tables};
 use crate::{Projection, ProjectorError};
 use domain::table::Row;

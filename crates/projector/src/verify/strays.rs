@@ -1,7 +1,7 @@
 //! Rows of keys that the log doesn't have.
 
 use super::{Finding, Lap, Report, in_sample};
-use crate::patient::sources::{Gathered, Which, sampled};
+use crate::patient::gathered::{Gathered, Which, sampled};
 use crate::patient::{Difference, tables};
 use crate::{Projection, ProjectorError};
 use domain::table::Value;

@@ -181,7 +181,6 @@ fn act_priority(code: &str) -> Option<Priority> {
     })
 }
 
-#[allow(clippy::too_many_lines, reason = "one arm per status")]
 fn told(unit: &Unit<'_>, status: &str, state: &str, visit: Visit, d: Details) -> Result<Mapped, Issue> {
     let updated = unit.updated()?;
     let header = |when: &When| -> Result<_, Issue> {
