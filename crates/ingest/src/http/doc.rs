@@ -17,7 +17,7 @@ pub(super) enum EventOrArray {
 #[schema(example = json!({
     "type": "AppointmentBooked",
     "header": {
-        "event_id": "01936f3c-7a00-7000-8000-000000000001", "occurred_at": "2026-03-02T09:00:00+09:00",
+        "event_id": "01936f3c-7a00-7000-8000-00000000b001", "occurred_at": "2026-03-02T09:00:00+09:00",
         "zone": "Asia/Seoul", "recorded_at": "2026-03-02T09:00:01+09:00",
         "source": {"system": "scheduling"}, "patient_id": "p-1"
     },
