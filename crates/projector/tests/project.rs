@@ -338,6 +338,7 @@ async fn generations_are_followed_paused_and_dropped() {
         assert_eq!(before, after);
         assert!(store.pause("timeline", false).await.unwrap());
         seen_by(&store, "timeline", 2, &log).await;
+        seen(&store, "timeline", &log).await;
 
         let entries = |g: i64| format!("SELECT * FROM timeline_entries_g{g} ORDER BY patient_id, event_id");
         let (first, second) =
