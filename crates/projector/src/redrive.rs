@@ -5,6 +5,7 @@
 
 use crate::patient::{Difference, difference, rows_of, tables};
 use crate::prepare::{Outcome, outcome};
+use crate::writer::BEHIND;
 use crate::{Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::BTreeMap;
@@ -146,8 +147,7 @@ impl From<Rejected> for Why {
 impl Why {
     /// As the writer says it.
     fn behind() -> Self {
-        let reason = "waits behind an earlier record of its key".to_owned();
-        Self { code: "parked", reason, parks: false, behind: true }
+        Self { code: "parked", reason: BEHIND.to_owned(), parks: false, behind: true }
     }
 }
 

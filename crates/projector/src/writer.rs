@@ -15,6 +15,8 @@ use tracing::Instrument as _;
 
 /// How often an idle worker looks whether the store still has what it wrote.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
+/// Why a record waits whose key is parked.
+pub const BEHIND: &str = "waits behind an earlier record of its key";
 /// Longest name of a source, bytes.
 const MAX_SOURCE: usize = 64;
 /// Sources that are counted each by its name, at most; the others are counted together.
@@ -319,15 +321,12 @@ pub fn sorted<I>(record: &Record, outcome: Outcome<I>, parked: &mut BTreeMap<u32
 
 /// The dead letter of a record whose key is parked.
 pub fn behind(record: &Record) -> NewDeadLetter {
-    let reason = "waits behind an earlier record of its key".to_owned();
-    NewDeadLetter { parked_behind: true, ..letter(record, "parked", reason, true) }
+    NewDeadLetter { parked_behind: true, ..letter(record, "parked", BEHIND.to_owned(), true) }
 }
 
 /// The dead letter of an item that the view could not take.
 pub fn rejection(record: &Record, r: &Rejected) -> NewDeadLetter {
-    let (code, reason) =
-        if r.behind { ("parked", "waits behind an earlier record of its key") } else { (r.code, r.reason) };
-    NewDeadLetter { parked_behind: r.behind, ..letter(record, code, reason.to_owned(), r.parks) }
+    if r.behind { behind(record) } else { letter(record, r.code, r.reason.to_owned(), r.parks) }
 }
 
 /// A record as a dead letter.

@@ -6,8 +6,8 @@ mod common;
 mod databases;
 
 use async_trait::async_trait;
+use common::faulty::{Fault, Faulty};
 use common::{MemoryLog, Shared, event, some};
-use domain::Event;
 use domain::table::Value;
 use domain::views::follow_ups::FollowUps;
 use domain::views::mot::{Mot, Standards};
@@ -15,13 +15,11 @@ use domain::views::timeline::Timeline;
 use eventlog::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use journeylog_projector::rebuild::{self, Place, Progress};
-use journeylog_projector::{
-    Built, Decision, Folded, Options, Projection, ProjectorError, Rejected, Rows, follow, redrive,
-};
+use journeylog_projector::{Decision, Folded, Options, Projection, ProjectorError, Rows, follow, redrive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Engine, Generation, State, Store, StoreError, Tx, ViewSpec};
+use store::{Engine, Generation, State, Store};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -234,39 +232,6 @@ async fn an_interrupted_rebuild_goes_on_where_it_was() {
     }
 }
 
-/// A fold with a fault, as a version of the program might have one.
-#[derive(Clone)]
-struct Faulty<P>(P, Fault);
-
-type Fault = fn(&mut Built);
-
-impl<P: Projection> Projection for Faulty<P> {
-    type Item = P::Item;
-    fn spec(&self) -> ViewSpec {
-        self.0.spec()
-    }
-    fn item(&self, event: Event, position: Position) -> Option<P::Item> {
-        self.0.item(event, position)
-    }
-    fn build(&self, items: Vec<P::Item>) -> Built {
-        let mut built = self.0.build(items);
-        (self.1)(&mut built);
-        built
-    }
-    fn record_key<'k>(&self, key: &'k str) -> &'k str {
-        self.0.record_key(key)
-    }
-    fn same_state(&self, a: &[u8], b: &[u8]) -> bool {
-        self.0.same_state(a, b)
-    }
-    fn has_all(&self, whole: &[u8], part: &[u8]) -> bool {
-        self.0.has_all(whole, part)
-    }
-    async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
-        self.0.write(tx, g, items).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
     for db in databases::all().await {
@@ -286,7 +251,7 @@ async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
             (|b| b.tables[0][0][1] = "t-of-nobody".into(), [1, 1, 0], &[]),
         ];
         for (fault, wanted, columns) in faults {
-            let faulty = Arc::new(Faulty(sound.clone(), fault));
+            let faulty = Arc::new(Faulty { view: sound.clone(), item: Arc::new(|_| {}), build: fault });
             let generation = begin(&*faulty, &log, &store, 1_000_000).await;
             let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
             rebuild::rebuild(&faulty, &generation, &place(&log, &store, &progress, &never), &fast(Some(1)))

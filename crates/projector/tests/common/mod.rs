@@ -1,6 +1,7 @@
 //! A log in memory, and small journeys to put on it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod faulty;
 pub mod running;
 pub mod verified;
 
