@@ -43,7 +43,7 @@ const MOST_ISSUES: usize = 100;
 const LARGE_BODY: usize = 64 << 10;
 /// Bodies under way at a time, as multiples of the largest: what they become takes about ten times their bytes.
 const BODIES_UNDER_WAY: usize = 4;
-/// Appointments whose last state is remembered.
+/// Appointments whose last state is remembered; each patient of a group's counts.
 const RECENT_APPOINTMENTS: usize = 50_000;
 
 /// Limits of the FHIR end points.
@@ -194,18 +194,13 @@ async fn notify(State(fhir): State<Arc<Fhir>>, headers: HeaderMap, body: Body) -
     handle(fhir, Request { notified: true, ..Request::default() }, &headers, body).await
 }
 
-fn not_set_up() -> Failure {
-    let reason = "FHIR is not set up here: the configuration's site.file names no site file";
-    Failure::new(StatusCode::NOT_FOUND, vec![Issue::new("not-supported", "", reason)])
-}
-
 async fn handle(fhir: Arc<Fhir>, request: Request, headers: &HeaderMap, body: Body) -> Response {
     taken(&fhir, request, headers, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
     if fhir.publisher.pseudonyms().is_none() {
-        return Err(not_set_up());
+        return Err(Failure::not_set_up());
     }
     if !is_fhir_json(headers) {
         let reason = "send application/fhir+json, in UTF-8 and without a content coding";
@@ -213,9 +208,8 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, vec![issue]));
     }
     let Limits { body_bytes, body_time, retry_after, .. } = fhir.limits;
-    let slow = |_| of_problem(&Problem::too_slow(format!("the body did not come within {body_time:?}")));
-    let text = tokio::time::timeout(body_time, read(headers, body, body_bytes, &fhir.coming)).await.map_err(slow)?;
-    let text = text.map_err(|p| of_problem(&p))?;
+    let slow = |_| Problem::too_slow(format!("the body did not come within {body_time:?}"));
+    let text = tokio::time::timeout(body_time, read(headers, body, body_bytes, &fhir.coming)).await.map_err(slow)??;
     let permits = u32::try_from(text.len()).unwrap_or(u32::MAX);
     let _room = fhir.room.try_acquire_many(permits).map_err(|_| Failure::later(true, retry_after))?;
     let notified = request.notified;
@@ -241,24 +235,19 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
 
 /// What a body becomes, or the answer that says why not.
 fn plan(fhir: &Fhir, request: &Request, text: &Bytes) -> Result<Plan, Failure> {
-    let malformed = |reason: &str| Failure::new(StatusCode::BAD_REQUEST, vec![Issue::new("structure", "", reason)]);
-    let pseudonyms = fhir.publisher.pseudonyms().ok_or_else(not_set_up)?;
+    let pseudonyms = fhir.publisher.pseudonyms().ok_or_else(Failure::not_set_up)?;
     let refused = |code| intake::count(&pseudonyms.site().fhir.source, Protocol::Fhir, Outcome::Refused(code));
     let text = text.strip_prefix(b"\xef\xbb\xbf".as_slice()).unwrap_or(text);
     let value = domain::parse::value(text).map_err(|e| {
         refused("malformed");
-        malformed(&format!("the body {}", e.into_fields().first().map_or("is not JSON", |f| &*f.reason)))
+        let reason = format!("the body {}", e.into_fields().first().map_or("is not JSON", |f| &*f.reason));
+        Failure::from(Issue::new("structure", "", reason))
     })?;
     let planner = Planner { pseudonyms, appointments: &fhir.appointments, limits: &fhir.limits, now: crate::now() };
     let at = Addressed { kind: request.kind.as_deref(), id: request.id.as_deref() };
     planner.plan(&value, at).map_err(|issue| {
         refused(issue.code);
-        let status = match issue.code {
-            "structure" | "invalid" => StatusCode::BAD_REQUEST,
-            "too-costly" => StatusCode::PAYLOAD_TOO_LARGE,
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Failure::new(status, vec![issue])
+        Failure::from(issue)
     })
 }
 
@@ -279,19 +268,6 @@ fn count(plan: &Plan, became: &[Became]) {
 /// The code of what is wrong first.
 fn code(issues: &[Issue]) -> &'static str {
     issues.first().map_or("invalid", |i| i.code)
-}
-
-fn of_problem(problem: &Problem) -> Failure {
-    if let Some(seconds) = problem.retry_after {
-        return Failure::later(true, seconds);
-    }
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let code = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "too-long",
-        StatusCode::REQUEST_TIMEOUT => "timeout",
-        _ => "structure",
-    };
-    Failure::new(status, vec![Issue::new(code, "", problem.detail.clone())])
 }
 
 /// Whether the body says that it is FHIR's JSON, or plain JSON, in UTF-8.

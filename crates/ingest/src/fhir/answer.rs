@@ -3,6 +3,7 @@
 use super::bundle::{Entry, Mode, Plan};
 use super::map;
 use super::outcome::{self, Issue, Severity};
+use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Refusal};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,6 +41,12 @@ impl Failure {
         Self { status, issues, retry_after: None }
     }
 
+    /// The gateway has no site file.
+    pub(super) fn not_set_up() -> Self {
+        let reason = "FHIR is not set up here: the configuration's site.file names no site file";
+        Self::new(StatusCode::NOT_FOUND, vec![Issue::new("not-supported", "", reason)])
+    }
+
     /// To be sent again.
     pub(super) fn later(busy: bool, after_s: u32) -> Self {
         let (status, code, reason) = match busy {
@@ -47,6 +54,34 @@ impl Failure {
             false => (StatusCode::SERVICE_UNAVAILABLE, "transient", "the log can't be reached; sending again is safe"),
         };
         Self { status, issues: vec![Issue::new(code, "", reason)], retry_after: Some(after_s) }
+    }
+}
+
+/// A body that can't be taken at all.
+impl From<Issue> for Failure {
+    fn from(issue: Issue) -> Self {
+        let status = match issue.code {
+            "structure" | "invalid" => StatusCode::BAD_REQUEST,
+            "too-costly" => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, vec![issue])
+    }
+}
+
+/// A body that did not come as it should.
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        if let Some(seconds) = problem.retry_after {
+            return Self::later(true, seconds);
+        }
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "too-long",
+            StatusCode::REQUEST_TIMEOUT => "timeout",
+            _ => "structure",
+        };
+        Self::new(status, vec![Issue::new(code, "", problem.detail)])
     }
 }
 

@@ -1,5 +1,6 @@
 //! What appointments lately were: a bounded memory that tells a move from a first booking, and a state that came back from
-//! one that is told again. At the start it is filled from the end of the log.
+//! one that is told again. At the start it is filled from the end of the log. Each patient of a group's appointment has one of
+//! his own.
 //!
 //! It is a help, no more. Ids of events are derived from the state that is told; what is forgotten here makes a move look
 //! like a booking at another time, and never an event twice.
@@ -164,9 +165,9 @@ pub(super) fn booked_for(start: i64) -> String {
     format!("booked for {start}")
 }
 
-/// Under what an appointment is remembered: the server, and `Appointment/id`.
-pub(super) fn key(source: &str, name: &str) -> u64 {
-    xxh3_64(format!("{source}\u{1f}{name}").as_bytes())
+/// Under what an appointment is remembered: the server, `Appointment/id` and the patient's pseudonym.
+pub(super) fn key(source: &str, name: &str, patient: &str) -> u64 {
+    xxh3_64(format!("{source}\u{1f}{name}\u{1f}{patient}").as_bytes())
 }
 
 /// What there is to tell beside the state; nothing of the service where an event has no place for it.
@@ -181,7 +182,7 @@ fn version_of(event: &Event) -> Option<(u64, Version)> {
     if header.source.trigger.as_deref() != Some("Appointment") {
         return None;
     }
-    let message = header.source.message_id.as_deref()?;
+    let (message, patient) = (header.source.message_id.as_deref()?, header.patient_id.as_ref()?);
     let (name, number) = message.split_once("/_history/").map_or((message, None), |(name, n)| (name, n.parse().ok()));
     let booked = |start: Micros, details| (booked_for(start.0), Some(start.0), details);
     let simply = |state: &str| (state.to_owned(), None, Details::default());
@@ -203,7 +204,8 @@ fn version_of(event: &Event) -> Option<(u64, Version)> {
         _ => return None,
     };
     let order = (Some(header.recorded_at.0), number);
-    Some((key(&header.source.system, name), Version { order, state: xxh3_64(state.as_bytes()), start, details }))
+    let key = key(&header.source.system, name, patient.as_str());
+    Some((key, Version { order, state: xxh3_64(state.as_bytes()), start, details }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Resource → events. Everything in an event comes from the resource; only the time of a change that its resource doesn't
 //! tell is that of the bundle, else of the request.
 
-pub(super) mod appointment;
+mod appointment;
 mod billing;
 mod communication;
 mod consent;
@@ -10,10 +10,10 @@ mod patient;
 mod questionnaire;
 mod request;
 
-use super::appointments::{Appointments, Known, Order};
+use super::appointments::{Appointments, Known, Order, Version, Visit};
 use super::element::When;
 use super::outcome::Issue;
-use super::reference::Link;
+use super::reference::{Link, Subject};
 use super::scope::Unit;
 use chrono_tz::Tz;
 use domain::event::{Header, Source};
@@ -44,8 +44,10 @@ pub(super) struct Memory<'m> {
 }
 
 impl Memory<'_> {
-    fn get(&self, key: u64) -> Known {
-        self.changes.get(&key).cloned().or_else(|| self.appointments.get(key)).unwrap_or_default()
+    /// What a version is, given those of the same key that came before; they are one more from here on.
+    fn visit(&mut self, key: u64, version: Version) -> Visit {
+        let known = self.changes.entry(key).or_insert_with(|| self.appointments.get(key).unwrap_or_default());
+        known.visit(version)
     }
 }
 
@@ -153,20 +155,30 @@ impl<'a> Unit<'a> {
     /// The patient under the first of these names, which must be there.
     fn patient_of(&self, names: &[&str]) -> Result<Patient, Issue> {
         let named = names.first().copied().unwrap_or("subject");
-        let link = self.link_of(names)?.ok_or_else(|| self.root.missing(named))?;
+        self.patient_if_any(&self.link_of(names)?.ok_or_else(|| self.root.missing(named))?)
+    }
+
+    /// The patient that a link is to, if it is to one.
+    fn patient_if_any(&self, link: &Link<'a>) -> Result<Patient, Issue> {
         match link.kind {
-            None | Some("Patient") => self.patient(&link).map(Patient::Is),
+            None | Some("Patient") => self.patient(link).map(Patient::Is),
             Some(_) => Ok(Patient::Other),
         }
     }
 
     /// The header of an event of this resource. `state`: what it has become by it.
-    fn header(&self, state: &str, when: &When, patient: &str) -> Result<Header, Issue> {
+    fn header(&self, state: &str, when: &When, patient: &Subject) -> Result<Header, Issue> {
         self.header_about(&self.name(), state, when, patient)
     }
 
     /// The header of an event that another resource may tell as well: `about` names the one that both go by.
-    fn header_about(&self, about: &str, state: &str, when: &When, patient: &str) -> Result<Header, Issue> {
+    fn header_about(&self, about: &str, state: &str, when: &When, patient: &Subject) -> Result<Header, Issue> {
+        let nameless = self.nameless_header(&format!("{about}#{state} of {}", patient.key), when)?;
+        Ok(Header { patient_id: Some(PatientId(patient.id.clone())), ..nameless })
+    }
+
+    /// The header of an event that no patient is named in. `told` is all that its id is made of beside the server.
+    fn nameless_header(&self, told: &str, when: &When) -> Result<Header, Issue> {
         // A server's own id of a patient may well be the record number.
         let name = if self.kind == "Patient" { format!("Patient/{}", self.bare_pseudonym()) } else { self.name() };
         let message = match self.version()? {
@@ -175,7 +187,7 @@ impl<'a> Unit<'a> {
         };
         let site = self.scope.site();
         Ok(Header {
-            event_id: crate::site::event_id(self.source, &format!("{about}#{state}"), 0),
+            event_id: crate::site::event_id(self.source, told, 0),
             occurred_at: when.at,
             zone: site.zone.name().to_owned(),
             recorded_at: self.last_updated()?.map_or(self.scope.bundled.unwrap_or(when.at), |w| w.at),
@@ -186,7 +198,7 @@ impl<'a> Unit<'a> {
                 trigger: Some(self.kind.to_owned()),
             },
             actor: None,
-            patient_id: Some(PatientId(patient.to_owned())),
+            patient_id: None,
             journey_id: None,
             site: site.site.clone(),
             department: None,
@@ -218,8 +230,9 @@ impl<'a> Unit<'a> {
         let mut all = Vec::with_capacity(told.len());
         for t in told {
             let h = t.event.header();
-            let patient = h.patient_id.as_ref().map_or("", PatientId::as_str).to_owned();
-            let header = self.header(&format!("retracted {}", h.event_id), &when, &patient)?;
+            // Whom it was told of is in the id that is retracted.
+            let nameless = self.nameless_header(&format!("{}#retracted {}", self.name(), h.event_id), &when)?;
+            let header = Header { patient_id: h.patient_id.clone(), ..nameless };
             let (target_event_id, reason) = (h.event_id.to_string(), "entered in error".to_owned());
             let event = Event::EventRetracted(domain::event::EventRetracted { header, target_event_id, reason });
             all.push(Told { event, when: when.path.clone() });
@@ -233,8 +246,8 @@ impl<'a> Unit<'a> {
 
 /// Whom a resource is about.
 enum Patient {
-    /// A patient: the pseudonym.
-    Is(String),
+    /// A patient.
+    Is(Subject),
     /// A group, a device, a place.
     Other,
 }

@@ -1,4 +1,5 @@
-//! What a reference leads to: a resource of the same bundle or contained in its holder, an identifier, or a server's own id.
+//! What a reference leads to: a resource of the same bundle or contained in its holder, an identifier, or a server's own id;
+//! and whom that makes an event's patient.
 
 use super::element::Element;
 use super::outcome::Issue;
@@ -23,6 +24,31 @@ pub(super) struct Link<'a> {
     base: Option<&'a str>,
     /// Whether it lies inside its holder, where its id says nothing.
     contained: bool,
+    /// Whether its id is made up for this bundle (`urn:uuid:…`): the next one may have another.
+    made_up: bool,
+}
+
+/// The patient that an event is about.
+#[derive(Clone)]
+pub(super) struct Subject {
+    /// The pseudonym.
+    pub id: String,
+    /// What tells the patient from others in the ids of events: two servers that nobody told apart may both have an
+    /// Encounter/1. It is made of the reference's own words wherever they say who it is, so that it is the same whether the
+    /// reference leads to the Patient or the Patient isn't here. Keyed as a pseudonym is, since ids are shown.
+    pub key: String,
+}
+
+impl Subject {
+    /// A patient of whom there is nothing but the pseudonym.
+    pub(super) fn known(id: &str) -> Self {
+        Self { id: id.to_owned(), key: id.to_owned() }
+    }
+
+    /// Whether both are one patient by either of what is known.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id || self.key == other.key
+    }
 }
 
 /// `https://server/fhir` of `https://server/fhir/Patient/1`.
@@ -57,8 +83,16 @@ pub(super) fn identifiers<'a>(of: &Element<'a>) -> Result<Vec<Identifier<'a>>, I
 impl<'a> Link<'a> {
     /// The server's own id: the resource's where it is here, since an entry's address may be made up.
     fn own_id(&self) -> Option<&'a str> {
-        let inside = || self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str();
-        inside().or(self.id)
+        self.resource_id().or(self.id)
+    }
+
+    /// The same, where the next bundle has it too.
+    fn lasting_id(&self) -> Option<&'a str> {
+        self.resource_id().or(self.id.filter(|_| !self.made_up))
+    }
+
+    fn resource_id(&self) -> Option<&'a str> {
+        self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str()
     }
 
     /// The identifier that it names: system and value.
@@ -91,6 +125,7 @@ impl<'a> Unit<'a> {
             path: reference.path.clone(),
             base: None,
             contained: false,
+            made_up: false,
         };
         if let Some(i) = reference.get("identifier") {
             let system = || i.string("system").ok().flatten().map(Cow::Borrowed);
@@ -100,6 +135,12 @@ impl<'a> Unit<'a> {
             self.follow(text, &mut link);
         }
         Ok(link)
+    }
+
+    /// The link under a name of the resource that a link leads to; not one to what lies inside that other resource.
+    pub(super) fn onward(&self, link: &Link<'a>, name: &str) -> Result<Option<Link<'a>>, Issue> {
+        let next = link.resource.as_ref().and_then(|r| r.get(name)).map(|e| self.link(&e)).transpose()?;
+        Ok(next.filter(|n| link.contained || !n.contained))
     }
 
     fn follow(&self, text: &'a str, link: &mut Link<'a>) {
@@ -118,8 +159,9 @@ impl<'a> Unit<'a> {
         }
         let named = type_and_id(text);
         link.kind = named.map(|n| n.0).or(link.kind);
-        link.id =
-            named.map(|n| n.1).or_else(|| text.strip_prefix("urn:uuid:").or_else(|| text.strip_prefix("urn:oid:")));
+        let urn = text.strip_prefix("urn:uuid:").or_else(|| text.strip_prefix("urn:oid:"));
+        link.made_up = urn.is_some();
+        link.id = named.map(|n| n.1).or(urn);
         let url = text.split("/_history/").next().unwrap_or(text);
         let absolute = text.starts_with("http") || text.starts_with("urn:");
         link.base = base_of(url);
@@ -149,25 +191,24 @@ impl<'a> Unit<'a> {
         link.identifier().is_some_and(|(system, _)| system.is_some_and(|s| site.authority(s).is_some()))
     }
 
-    /// The patient's pseudonym.
-    pub(super) fn patient(&self, link: &Link<'a>) -> Result<String, Issue> {
-        self.person(Person::Patient, "Patient", link)
-    }
-
-    /// What tells a patient from others in ids of events that two resources tell: the same whether a reference leads to the
-    /// Patient or has nothing but its id. Keyed as a pseudonym is, since ids are shown.
-    pub(super) fn patient_key(&self, link: &Link<'a>) -> Result<String, Issue> {
-        match link.own_id() {
-            Some(id) => Ok(self.scope.pseudonym(Person::Patient, self.system(link), &format!("Patient/{id}"))),
-            None => self.patient(link),
-        }
+    /// The patient that a reference is to.
+    pub(super) fn patient(&self, link: &Link<'a>) -> Result<Subject, Issue> {
+        let id = self.person(Person::Patient, "Patient", link)?;
+        let source = self.system(link);
+        let of = |system: &str, number: &str| self.scope.pseudonym(Person::Patient, system, number);
+        let key = match (link.identifier(), link.lasting_id()) {
+            (Some((system, value)), _) => of(system.unwrap_or(source), value),
+            (None, Some(own)) => of(source, &format!("Patient/{own}")),
+            (None, None) => id.clone(),
+        };
+        Ok(Subject { id, key })
     }
 
     /// The pseudonym of a member of staff.
     pub(super) fn staff(&self, link: &Link<'a>) -> Result<Option<String>, Issue> {
-        let role = link.resource.as_ref().filter(|_| link.kind == Some("PractitionerRole"));
-        if let Some(inner) = role.and_then(|r| r.get("practitioner")) {
-            let inner = self.link(&inner)?;
+        if link.kind == Some("PractitionerRole")
+            && let Some(inner) = self.onward(link, "practitioner")?
+        {
             return self.person(Person::Staff, "Practitioner", &inner).map(Some);
         }
         match link.kind {

@@ -1,3 +1,4 @@
+mod ids;
 mod mapping;
 mod mutations;
 mod people;

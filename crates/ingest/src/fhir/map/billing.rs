@@ -3,6 +3,7 @@
 use super::{Mapped, NOT_A_PATIENT, Patient, Told, Unit, one};
 use crate::fhir::element::{Element, When};
 use crate::fhir::outcome::Issue;
+use crate::fhir::reference::Subject;
 use crate::money;
 use domain::Event;
 use domain::event::{
@@ -235,7 +236,7 @@ fn adjusted(
     claim: &str,
     encounter: Option<&str>,
     when: &When,
-    patient: &str,
+    patient: &Subject,
 ) -> Result<Option<Told>, Issue> {
     let Some(payment) = unit.root.get("payment") else { return Ok(None) };
     let Some(by) = payment.get("adjustment") else { return Ok(None) };

@@ -3,6 +3,7 @@
 use super::{Mapped, NOT_A_PATIENT, Patient, Unit, one};
 use crate::fhir::element::{Code, When};
 use crate::fhir::outcome::Issue;
+use crate::fhir::reference::Subject;
 use domain::Event;
 use domain::event::{Actor, FollowUpCallAttempted, FollowUpCallCompleted, Outcome, ReminderSent, Role};
 
@@ -94,7 +95,7 @@ fn appointment(unit: &Unit<'_>) -> Result<Option<String>, Issue> {
 
 struct Call<'u, 'a> {
     unit: &'u Unit<'a>,
-    patient: String,
+    patient: Subject,
     when: When,
     human: bool,
     actor: Option<Actor>,

@@ -2,8 +2,10 @@
 //! each of these is one event, however many versions repeat it.
 
 use super::{Mapped, NOT_A_PATIENT, Patient, Told, Unit};
+use crate::fhir::appointments::ARRIVED;
 use crate::fhir::element::{Element, When};
 use crate::fhir::outcome::Issue;
+use crate::fhir::reference::Subject;
 use domain::Event;
 use domain::event::{
     AdmissionCancelled, ConsultEnded, ConsultStarted, Header, Modality, PatientAdmitted, PatientCheckedIn,
@@ -17,13 +19,11 @@ const INPATIENT: &[&str] = &["IMP", "ACUTE", "NONAC", "OBSENC", "SS"];
 struct Visit<'u, 'a> {
     unit: &'u Unit<'a>,
     id: String,
-    patient: String,
-    /// The patient in ids that the Appointment shares.
-    key: String,
+    patient: Subject,
     inpatient: bool,
     appointment: Option<String>,
-    /// `Appointment/id`, where the encounter names one.
-    about: Option<String>,
+    /// By what the Appointment goes too: `Appointment/id`, where the encounter names one, else its own name.
+    about: String,
     practitioner: Option<String>,
     service: Option<String>,
     department: Option<String>,
@@ -76,10 +76,9 @@ impl<'u, 'a> Visit<'u, 'a> {
     fn read(unit: &'u Unit<'a>) -> Result<Option<Self>, Issue> {
         let root = &unit.root;
         let Patient::Is(patient) = unit.patient_of(&["subject"])? else { return Ok(None) };
-        let key = unit.link_of(&["subject"])?.map_or(Ok(String::new()), |link| unit.patient_key(&link))?;
         let class = root.code("class")?.code.unwrap_or_default();
         let link = unit.link_of(&["appointment"])?;
-        let about = link.as_ref().and_then(|l| unit.linked_name(l, "Appointment"));
+        let about = link.as_ref().and_then(|l| unit.linked_name(l, "Appointment")).unwrap_or_else(|| unit.name());
         let mut practitioner = None;
         for p in root.each("participant") {
             let Some(actor) = p.any(&["individual", "actor"]) else { continue };
@@ -99,7 +98,6 @@ impl<'u, 'a> Visit<'u, 'a> {
             unit,
             id: unit.own_reference()?,
             patient,
-            key,
             inpatient: INPATIENT.contains(&class),
             appointment: link.map_or(Ok(None), |l| unit.reference(&l))?,
             about,
@@ -114,18 +112,16 @@ impl<'u, 'a> Visit<'u, 'a> {
     }
 
     fn header(&self, state: &str, when: &When) -> Result<Header, Issue> {
-        self.dress(self.unit.header(state, when, &self.patient)?)
+        self.header_about(&self.unit.name(), state, when)
     }
 
     /// The header of what the Appointment's own status tells too.
     fn shared(&self, state: &str, when: &When) -> Result<Header, Issue> {
-        let own = self.unit.name();
-        let about = self.about.as_deref().unwrap_or(&own);
-        let state = super::appointment::shared(state, &self.key);
-        self.dress(self.unit.header_about(about, &state, when, &self.patient)?)
+        self.header_about(&self.about, state, when)
     }
 
-    fn dress(&self, mut header: Header) -> Result<Header, Issue> {
+    fn header_about(&self, about: &str, state: &str, when: &When) -> Result<Header, Issue> {
+        let mut header = self.unit.header_about(about, state, when, &self.patient)?;
         header.department.clone_from(&self.department);
         header.modality = self.modality;
         Ok(header)
@@ -133,7 +129,7 @@ impl<'u, 'a> Visit<'u, 'a> {
 
     fn arrived(&self, when: When) -> Result<Told, Issue> {
         let event = PatientCheckedIn {
-            header: self.shared("arrived", &when)?,
+            header: self.shared(ARRIVED, &when)?,
             appointment_id: self.appointment.clone(),
             encounter_id: Some(self.id.clone()),
             starts_at: None,

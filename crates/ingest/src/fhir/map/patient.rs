@@ -2,6 +2,7 @@
 
 use super::{MOST_EVENTS, Mapped, Told, Unit};
 use crate::fhir::outcome::Issue;
+use crate::fhir::reference::Subject;
 use domain::Event;
 use domain::event::{PatientIdentifiersChanged, PatientsMerged};
 
@@ -15,7 +16,7 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         let (kind, other) = (e.required("type")?, e.get("other").ok_or_else(|| e.missing("other"))?);
         let other_link = unit.link(&other)?;
         let other = match kind {
-            "replaced-by" | "replaces" => unit.patient(&other_link)?,
+            "replaced-by" | "replaces" => unit.patient(&other_link)?.id,
             "refer" | "seealso" => continue,
             _ => return Err(Issue::unknown_code(format!("{}.type", e.path))),
         };
@@ -24,13 +25,14 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
             continue;
         }
         // Both records may tell of the merge: it is one event.
-        let header = unit.header_about("Patient", &format!("{retired} merged into {surviving}"), &when, &surviving)?;
+        let state = format!("merged with {retired}");
+        let header = unit.header_about("Patient", &state, &when, &Subject::known(&surviving))?;
         let event = PatientsMerged { header, surviving, retired, authority: None };
         all.push(Told { event: Event::PatientsMerged(event), when: when.path.clone() });
     }
     // Others may refer to it by nothing but the server's id: both pseudonyms are one patient.
     if let Some((own, authority)) = own.filter(|(own, _)| *own != bare && unit.is_named_by_server()) {
-        let header = unit.header(&format!("known as {own}"), &when, &own)?;
+        let header = unit.header("known", &when, &Subject::known(&own))?;
         let event = PatientIdentifiersChanged { header, retired: Some(bare), authority: Some(authority) };
         all.push(Told { event: Event::PatientIdentifiersChanged(event), when: when.path });
     }

@@ -87,10 +87,11 @@ fn feedback(
         let id = item.required("linkId")?;
         let Some(rule) = instrument.items.get(id) else { continue };
         let Some(raw) = item.first("answer").map(|a| number(&a)).transpose()?.flatten() else { continue };
-        let mut header = unit.header(&format!("answered {id}"), when, patient.as_deref().unwrap_or_default())?;
-        if patient.is_none() {
-            header.patient_id = None;
-        }
+        let state = format!("answered {id}");
+        let header = match &patient {
+            Some(patient) => unit.header(&state, when, patient)?,
+            None => unit.nameless_header(&format!("{}#{state}", unit.name()), when)?,
+        };
         let event = FeedbackGiven {
             header,
             instrument: instrument.instrument.clone(),

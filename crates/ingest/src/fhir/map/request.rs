@@ -3,7 +3,7 @@
 use super::{Mapped, NOT_A_PATIENT, Patient, Told, Unit, one};
 use crate::fhir::element::{Code, Element, When};
 use crate::fhir::outcome::Issue;
-use crate::fhir::reference::Link;
+use crate::fhir::reference::{Link, Subject};
 use domain::Event;
 use domain::event::{
     OrderCancelled, OrderPlaced, Priority, ReferralAccepted, ReferralCancelled, ReferralCompleted, ReferralDeclined,
@@ -45,7 +45,7 @@ struct Request<'u, 'a> {
     /// `ServiceRequest/id`: a Task about it tells the same events.
     about: String,
     id: String,
-    patient: String,
+    patient: Subject,
     department: Option<String>,
 }
 
@@ -194,15 +194,12 @@ pub(super) fn task(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     let (Some(id), Some(about)) = (unit.reference(&link)?, unit.linked_name(&link, "ServiceRequest")) else {
         return Err(Issue::new("required", link.path, "says neither which resource nor which identifier"));
     };
-    let patient = match (unit.link_of(&["for"])?, &link.resource) {
-        (Some(who), _) if matches!(who.kind, None | Some("Patient")) => unit.patient(&who)?,
-        (None, Some(request)) => {
-            let who = request.get("subject").ok_or_else(|| unit.root.missing("for"))?;
-            unit.patient(&unit.link(&who)?)?
-        }
-        (None, None) => return Err(unit.root.missing("for")),
-        _ => return Ok(NOT_A_PATIENT),
+    // Where the request is here its own subject counts, of whom its own events are told.
+    let who = match unit.onward(&link, "subject")? {
+        Some(who) => who,
+        None => unit.link_of(&["for"])?.ok_or_else(|| unit.root.missing("for"))?,
     };
+    let Patient::Is(patient) = unit.patient_if_any(&who)? else { return Ok(NOT_A_PATIENT) };
     let request = Request { unit, about, id, patient, department: None };
     let when = unit.time_or_updated(&["lastModified"])?;
     let told = |event| Ok(one(event, &when));
