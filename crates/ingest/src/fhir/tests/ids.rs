@@ -271,7 +271,7 @@ async fn a_patients_place_in_a_bundle_is_nothing_to_go_by() {
     assert_eq!(s.post(&visit(&numbered("a"))).await.status, 200);
     // Nor is whether the Patient is there.
     let by_id = visit(&json!({"reference": "Patient/1"}));
-    let patient = json!({"resourceType": "Patient", "id": "1", "identifier": [numbered("a")["identifier"]]});
+    let patient = json!({"resourceType": "Patient", "id": "1", "identifier": [numbered("b")["identifier"]]});
     assert_eq!(s.post(&by_id).await.status, 201);
     assert_eq!(s.post(&bundle("batch", &[patient, by_id])).await.statuses()[1], "200");
 }
