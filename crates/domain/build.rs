@@ -125,7 +125,7 @@ fn record(out: &mut String, r: &Value) {
         let personal = f["personal"].as_str().map(|p| format!(" Personal data: {p}.")).unwrap_or_default();
         let default = if f.get("default").is_some() { "    #[serde(default)]\n" } else { "" };
         writeln!(body, "    /// {}{personal}\n{default}    pub {field}: {t},", text(f, "doc")).unwrap();
-        writeln!(json, "        crate::json::field(out, \"{}\", &self.{field});", text(f, "name")).unwrap();
+        writeln!(json, "        crate::json::field(out, \",\\\"{}\\\":\", &self.{field});", text(f, "name")).unwrap();
         writeln!(put, "        crate::avro::Datum::put(&self.{field}, out);").unwrap();
         writeln!(get, "            {field}: crate::avro::Datum::get(from)?,").unwrap();
     }

@@ -18,9 +18,9 @@ pub enum Added {
     Conflict,
 }
 
-/// The facts of one key, by event id.
+/// The facts of one key, by event id. Each in a box: they are large, and are moved about as they are gathered and sorted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Facts<F>(BTreeMap<EventIdBytes, (u64, F)>);
+pub struct Facts<F>(BTreeMap<EventIdBytes, (u64, Box<F>)>);
 
 type EventIdBytes = [u8; 16];
 
@@ -38,10 +38,10 @@ impl<F> Default for Facts<F> {
 
 impl<F> Facts<F> {
     /// Adds what event `id`, whose encoded content hashes to `hash`, says.
-    pub fn add(&mut self, id: EventId, hash: u64, fact: F) -> Added {
+    pub fn add(&mut self, id: EventId, hash: u64, fact: impl Into<Box<F>>) -> Added {
         match self.0.entry(id.0.into_bytes()) {
             Entry::Vacant(v) => {
-                v.insert((hash, fact));
+                v.insert((hash, fact.into()));
                 Added::New
             }
             Entry::Occupied(o) if o.get().0 == hash => Added::Duplicate,
@@ -59,13 +59,13 @@ impl<F> Facts<F> {
 
     /// The facts, by event id.
     pub fn iter(&self) -> impl Iterator<Item = (EventId, &F)> + Clone {
-        self.0.iter().map(|(id, (_, f))| (EventId(uuid::Uuid::from_bytes(*id)), f))
+        self.0.iter().map(|(id, (_, f))| (EventId(uuid::Uuid::from_bytes(*id)), &**f))
     }
 
     /// The fact of one event.
     #[must_use]
     pub fn get(&self, id: EventId) -> Option<&F> {
-        self.0.get(id.0.as_bytes()).map(|(_, f)| f)
+        self.0.get(id.0.as_bytes()).map(|(_, f)| &**f)
     }
 
     /// How many there are.

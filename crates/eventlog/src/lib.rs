@@ -126,7 +126,7 @@ pub trait Log: Send + Sync {
     async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError>;
 
     /// Reads the records of a partition from offset `from` up to, but not with, offset `to`, in order and in batches, faster than
-    /// [`Log::read`] again and again. An error ends it; what came before it stays good. Without an error it ends only when there
+    /// [`Log::read`] again and again; without their headers, which hardly any reader looks at. An error ends it; what came before it stays good. Without an error it ends only when there
     /// is nothing more before `to`: `Unavailable` where it could not come so far.
     fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
         let step = move |at: u64| async move {
@@ -136,6 +136,7 @@ pub trait Log: Send + Sync {
             let max = usize::try_from(to - at).unwrap_or(SCAN_RECORDS).min(SCAN_RECORDS);
             let mut records = self.read(partition, at, max).await?;
             records.retain(|r| r.position.offset < to);
+            records.iter_mut().for_each(|r| r.headers.clear());
             let Some(last) = records.last() else { return ended(self, partition, at, to).await };
             let next = last.position.offset + 1;
             Ok(Some((records, next)))

@@ -324,7 +324,7 @@ pub(crate) fn record_of(event: &Event, value: Bytes, trace: Option<Bytes>) -> Ne
     if let Some(trace) = trace {
         headers.push(("traceparent", trace));
     }
-    NewRecord { key: Bytes::from(event.key()), value, headers }
+    NewRecord { key: Bytes::copy_from_slice(event.key().as_bytes()), value, headers }
 }
 
 #[cfg(test)]

@@ -30,11 +30,12 @@ const LEAVE: std::time::Duration = std::time::Duration::from_secs(1);
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Few arenas, and freed pages go back soon: jemalloc would keep those of a catching-up projector's batches for ten seconds.
+/// Few arenas, and freed pages go back soon: jemalloc would keep those of a catching-up projector's batches for ten seconds. Large
+/// pieces are treated as all others, or [`keep_freed_pages`] would not be about them.
 // jemalloc looks for this symbol, which nothing else defines; the name is what is unsafe about it
 #[allow(unsafe_code)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static MALLOC_CONF: &[u8; 46] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+static MALLOC_CONF: &[u8; 67] = b"narenas:2,dirty_decay_ms:200,muzzy_decay_ms:0,oversize_threshold:0\0";
 
 /// For a rebuild, whose large pieces of memory come and go: getting each anew from the kernel takes a fifth of its processor time.
 #[allow(unsafe_code)]

@@ -7,7 +7,7 @@ use domain::views::PatientFold;
 use domain::{Event, EventId};
 use eventlog::Position;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use store::{Generation, StoreError, Tx, ViewSpec};
 
@@ -20,11 +20,23 @@ pub struct Folded<F>(pub &'static str, pub F);
 
 /// What one event says.
 pub struct Item<A> {
+    head: Head,
+    fact: Box<A>,
+}
+
+/// Which event it was.
+struct Head {
     patient: String,
     partition: u32,
     id: EventId,
     hash: u64,
-    fact: A,
+}
+
+/// A patient, what is stored of it, and which of a batch's items are its.
+struct Patient<'p> {
+    name: &'p str,
+    state: Option<&'p [u8]>,
+    indexes: &'p [usize],
 }
 
 /// What a batch writes.
@@ -41,13 +53,15 @@ impl Writes {
     }
 }
 
-/// Where each patient's items are.
-fn by_patient<'i, A>(items: &[&'i Item<A>]) -> BTreeMap<&'i str, Vec<usize>> {
-    let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (i, item) in items.iter().enumerate() {
-        patients.entry(&item.patient).or_default().push(i);
+/// The patients in order, and where the items of each are.
+fn by_patient<'i>(patients: impl Iterator<Item = &'i str>) -> Vec<(&'i str, Vec<usize>)> {
+    let mut known: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, patient) in patients.enumerate() {
+        known.entry(patient).or_default().push(i);
     }
-    patients
+    let mut all: Vec<_> = known.into_iter().collect();
+    all.sort_unstable_by_key(|(patient, _)| *patient);
+    all
 }
 
 impl<F: PatientFold> Projection for Folded<F> {
@@ -58,16 +72,17 @@ impl<F: PatientFold> Projection for Folded<F> {
     }
 
     fn item(&self, event: Event, position: Position) -> Option<Self::Item> {
-        let fact = self.1.fact(&event)?;
+        let fact = Box::new(self.1.fact(&event)?);
         let (id, hash) = (event.header().event_id, event.content_hash());
-        Some(Item { patient: self.1.key(&event), partition: position.partition, id, hash, fact })
+        Some(Item { head: Head { patient: self.1.key(&event), partition: position.partition, id, hash }, fact })
     }
 
     fn build(&self, items: Vec<Self::Item>) -> Built {
-        let items: Vec<&Self::Item> = items.iter().collect();
+        let (heads, mut facts): (Vec<Head>, Vec<_>) = items.into_iter().map(|i| (i.head, Some(i.fact))).unzip();
         let mut writes = Writes::new(F::TABLES.len());
-        for (patient, indexes) in by_patient(&items) {
-            self.fold(patient, None, &items, &indexes, &mut writes);
+        for (patient, indexes) in by_patient(heads.iter().map(|h| &*h.patient)) {
+            let patient = Patient { name: patient, state: None, indexes: &indexes };
+            self.fold(&patient, |i| &heads[i], |i| facts[i].take(), &mut writes);
         }
         let tables = writes.tables.into_iter().map(|t| t.upserts).collect();
         Built { tables, states: writes.states, rejected: writes.rejected }
@@ -94,13 +109,14 @@ impl<F: PatientFold> Projection for Folded<F> {
         items: &[&Self::Item],
     ) -> Result<Vec<Rejected>, StoreError> {
         let Some(state) = generation.state().filter(|_| !items.is_empty()) else { return Ok(Vec::new()) };
-        let patients = by_patient(items);
-        let keys: Vec<&str> = patients.keys().copied().collect();
+        let patients = by_patient(items.iter().map(|i| &*i.head.patient));
+        let keys: Vec<&str> = patients.iter().map(|(patient, _)| *patient).collect();
         let rows = tx.select(state, &keys).await?;
         let stored: HashMap<&str, &[u8]> = rows.iter().map(|r| (r.text(0), r.bytes(2))).collect();
         let mut writes = Writes::new(F::TABLES.len());
         for (n, (patient, indexes)) in patients.iter().enumerate() {
-            self.fold(patient, stored.get(patient).copied(), items, indexes, &mut writes);
+            let patient = Patient { name: patient, state: stored.get(patient).copied(), indexes };
+            self.fold(&patient, |i| &items[i].head, |i| Some(items[i].fact.clone()), &mut writes);
             if n % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;
             }
@@ -115,35 +131,35 @@ impl<F: PatientFold> Projection for Folded<F> {
 }
 
 impl<F: PatientFold> Folded<F> {
-    /// Adds a patient's items to its facts, and notes what changes.
-    fn fold(
+    /// Adds a patient's items to its facts, and notes what changes. `fact` is asked once for each.
+    fn fold<'h>(
         &self,
-        patient: &str,
-        state: Option<&[u8]>,
-        items: &[&Item<F::Fact>],
-        indexes: &[usize],
+        &Patient { name, state, indexes }: &Patient<'_>,
+        head: impl Fn(usize) -> &'h Head,
+        mut fact: impl FnMut(usize) -> Option<Box<F::Fact>>,
         writes: &mut Writes,
     ) {
         let mut facts = match state.map(Facts::<F::Fact>::from_bytes).transpose() {
             Ok(facts) => facts.unwrap_or_default(),
             Err(_) => return reject_all(indexes, "state", "the patient's state can't be read", writes),
         };
-        let Some(before) = self.rows(patient, &facts) else {
+        let Some(before) = self.rows(name, &facts) else {
             return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
         };
         let mut changed = false;
-        for i in indexes {
-            changed |= add(&mut facts, items[*i], *i, writes);
+        for &i in indexes {
+            changed |= fact(i).is_some_and(|fact| add(&mut facts, head(i), fact, i, writes));
         }
         if !changed {
             return;
         }
-        let after = match self.rows(patient, &facts) {
+        let after = match self.rows(name, &facts) {
             Some(rows) => rows,
             None => {
                 // Rare enough to read the state again instead of keeping a copy of each.
-                facts = state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
-                match self.fold_singly(patient, &mut facts, items, indexes, writes) {
+                let before = state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
+                let all = std::mem::replace(&mut facts, before);
+                match self.fold_singly(name, &mut facts, &all, indexes, &head, writes) {
                     Some(rows) => rows,
                     None => return,
                 }
@@ -152,25 +168,27 @@ impl<F: PatientFold> Folded<F> {
         for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
             diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
         }
-        let partition = indexes.first().map_or(0, |i| items[*i].partition);
-        writes.states.push(vec![patient.into(), i64::from(partition).into(), facts.to_bytes().into()]);
+        let partition = indexes.first().map_or(0, |i| head(*i).partition);
+        writes.states.push(vec![name.into(), i64::from(partition).into(), facts.to_bytes().into()]);
     }
 
     /// One item after the other, until one makes the fold panic: it becomes a dead letter, the ones after it wait behind it,
-    /// the ones before it count. The rows of those, if there are any.
-    fn fold_singly(
+    /// the ones before it count. The rows of those, if there are any. `all` has what they say.
+    fn fold_singly<'h>(
         &self,
         patient: &str,
         facts: &mut Facts<F::Fact>,
-        items: &[&Item<F::Fact>],
+        all: &Facts<F::Fact>,
         indexes: &[usize],
+        head: impl Fn(usize) -> &'h Head,
         writes: &mut Writes,
     ) -> Option<Vec<Vec<Row>>> {
         let mut rows = None;
         writes.rejected.retain(|r| !indexes.contains(&r.index));
         for (n, i) in indexes.iter().enumerate() {
             let mut with = facts.clone();
-            if !add(&mut with, items[*i], *i, writes) {
+            let Some(fact) = all.get(head(*i).id) else { continue };
+            if !add(&mut with, head(*i), Box::new(fact.clone()), *i, writes) {
                 continue;
             }
             let Some(made) = self.rows(patient, &with) else {
@@ -193,8 +211,8 @@ impl<F: PatientFold> Folded<F> {
 }
 
 /// Adds an item; whether it was new.
-fn add<A: Clone>(facts: &mut Facts<A>, item: &Item<A>, index: usize, writes: &mut Writes) -> bool {
-    match facts.add(item.id, item.hash, item.fact.clone()) {
+fn add<A>(facts: &mut Facts<A>, head: &Head, fact: Box<A>, index: usize, writes: &mut Writes) -> bool {
+    match facts.add(head.id, head.hash, fact) {
         Added::New => true,
         Added::Duplicate => false,
         Added::Conflict => {

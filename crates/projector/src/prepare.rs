@@ -3,12 +3,16 @@
 use crate::Projection;
 use domain::parse::MOST_IDENTIFIER_BYTES;
 use eventlog::Record;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Records decoded between two chances for other tasks to run.
 const YIELD_EVERY: usize = 128;
+
+/// Why an event could not be had.
+const PANICKED: &str = "decoding it panicked";
 
 /// What the dispatcher tells a worker, and, once decoded, its first half the second.
 pub enum Message<R> {
@@ -80,13 +84,25 @@ pub fn decoded(value: &[u8]) -> Result<domain::Event, String> {
     // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
     match catch_unwind(|| codec::decode(value)) {
         Ok(event) => event.map_err(|e| e.to_string()),
-        Err(_) => Err("decoding it panicked".into()),
+        Err(_) => Err(PANICKED.into()),
     }
 }
 
-/// Decodes a record, and says what it is to the view.
+fn poison<I>(code: &'static str, reason: String, parks: bool) -> Outcome<I> {
+    Outcome::Poison { code, reason, parks }
+}
+
+/// Decodes a record, and says what it is to the view. A panic must park one patient, not stop the service.
 pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
-    let poison = |code, reason: String, parks| Outcome::Poison { code, reason, parks };
+    let decoding = Cell::new(true);
+    // One net for both: an event is large, and moved at each.
+    catch_unwind(AssertUnwindSafe(|| judged(view, record, &decoding))).unwrap_or_else(|_| match decoding.get() {
+        true => poison("undecodable", PANICKED.into(), true),
+        false => poison("unfoldable", "taking the event panicked".into(), true),
+    })
+}
+
+fn judged<P: Projection>(view: &P, record: &Record, decoding: &Cell<bool>) -> Outcome<P::Item> {
     if record.key.is_empty() {
         return poison("no_key", "the record has no key".into(), false);
     }
@@ -94,21 +110,17 @@ pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
         // Every event of this key ends here, so nothing has to wait.
         return poison("unstorable", "the record's key is longer than an index takes".into(), false);
     }
-    let event = match decoded(&record.value) {
+    let event = match codec::decode(&record.value) {
         Ok(event) => event,
-        Err(reason) => return poison("undecodable", reason, true),
+        Err(e) => return poison("undecodable", e.to_string(), true),
     };
-    let key = event.key();
-    if key.as_bytes() != record.key {
+    decoding.set(false);
+    if event.key().as_bytes() != record.key {
         // Its rows are another key's, and perhaps another partition's: two owners would write them.
         return poison("wrong_key", "the record's key is not its event's".into(), false);
     }
     if !domain::parse::storable(&event) {
         return poison("unstorable", "an identifier is longer than an index takes, or has U+0000".into(), true);
     }
-    match catch_unwind(AssertUnwindSafe(|| view.item(event, record.position))) {
-        Ok(Some(item)) => Outcome::Item(item),
-        Ok(None) => Outcome::Unused,
-        Err(_) => poison("unfoldable", "taking the event panicked".into(), true),
-    }
+    view.item(event, record.position).map_or(Outcome::Unused, Outcome::Item)
 }

@@ -25,13 +25,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Advance, Durability, Generation, Slice, State, Store, StoreError};
+use store::{Advance, Durability, Generation, NewDeadLetter, Slice, State, Store, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long a database with one writer is left to others after each slice: a bit more than they sleep before they look again.
 const TURN_OF_OTHERS: Duration = Duration::from_millis(30);
+
+/// Slices of the next partition that wait in files, at most: each is an open file.
+const MOST_AHEAD: usize = 64;
 
 /// Settings of a rebuild.
 #[derive(Debug, Clone)]
@@ -64,6 +67,7 @@ pub struct Place<'a> {
 /// What [`rebuild`]'s tasks share.
 struct Shared<P> {
     view: Arc<P>,
+    log: Arc<dyn Log>,
     generation: Generation,
     store: Store,
     discarded: BTreeSet<(u32, u64)>,
@@ -115,6 +119,7 @@ pub async fn rebuild<P: Projection>(
     };
     let shared = Arc::new(Shared {
         view: view.clone(),
+        log: log.clone(),
         generation: generation.clone(),
         store: store.clone(),
         discarded,
@@ -124,7 +129,7 @@ pub async fn rebuild<P: Projection>(
         cancel: cancel.child_token(),
         turn: Mutex::new(()),
     });
-    let filled = fill(&shared, log, &slices, options.workers.max(1)).await;
+    let filled = fill(&shared, &slices, options.workers.max(1)).await;
     if cancel.is_cancelled() {
         return Ok(false);
     }
@@ -195,24 +200,21 @@ async fn patiently<T, F: Future<Output = Result<T, ProjectorError>>>(
 }
 
 /// Folds and writes the slices that are not done. The first error ends it, as does `cancel`.
-async fn fill<P: Projection>(
-    shared: &Arc<Shared<P>>,
-    log: &Arc<dyn Log>,
-    slices: &[Slice],
-    workers: usize,
-) -> Result<(), ProjectorError> {
+async fn fill<P: Projection>(shared: &Arc<Shared<P>>, slices: &[Slice], workers: usize) -> Result<(), ProjectorError> {
     let mut partitions: BTreeMap<u32, Vec<Slice>> = BTreeMap::new();
     for s in slices.iter().filter(|s| !s.done) {
         partitions.entry(s.partition).or_default().push(*s);
     }
+    // While the slices of one partition are folded, the next one is read.
+    let ahead = partitions.values().map(Vec::len).max().unwrap_or(1).clamp(1, MOST_AHEAD);
     let partitions = Arc::new(std::sync::Mutex::new(partitions));
-    let (jobs, queue) = mpsc::channel::<Job>(1);
+    let (jobs, queue) = mpsc::channel::<Job>(ahead);
     let queue = Arc::new(Mutex::new(queue));
     let mut tasks: JoinSet<Result<(), ProjectorError>> = JoinSet::new();
     // Reading is much faster than folding, so that one reader feeds several workers.
     for _ in 0..workers.div_ceil(4) {
         let reader = Reader {
-            log: log.clone(),
+            log: shared.log.clone(),
             partitions: partitions.clone(),
             jobs: jobs.clone(),
             patience: shared.patience,
@@ -248,27 +250,30 @@ async fn fill<P: Projection>(
 
 /// Folds and writes one slice.
 async fn one<P: Projection>(shared: &Arc<Shared<P>>, job: Job) -> Result<(), ProjectorError> {
-    let slice = job.slice;
     let folding = shared.clone();
     let folded = tokio::task::spawn_blocking(move || fold::fold(&folding, job)).await;
     let Some(folded) = folded.map_err(|_| ProjectorError::Panicked)?? else { return Ok(()) };
-    let (slice, folded) = (&slice, &folded);
-    patiently(shared.patience, &shared.cancel, || async move { Ok(write(shared, slice, folded).await?) }).await?;
+    let folded = &folded;
+    patiently(shared.patience, &shared.cancel, || async move {
+        let letters = fold::whole(shared.log.as_ref(), &folded.letters).await?;
+        Ok(write(shared, folded, &letters).await?)
+    })
+    .await?;
     shared.progress.slice_done();
     Ok(())
 }
 
 /// One transaction: the note that the slice is done, its rows, its dead letters.
-async fn write<P>(shared: &Shared<P>, slice: &Slice, folded: &Folded) -> Result<(), StoreError> {
+async fn write<P>(shared: &Shared<P>, folded: &Folded, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
     let turn = if shared.store.engine().one_writer() { Some(shared.turn.lock().await) } else { None };
     let mut tx = shared.store.begin(Durability::FromLog).await?;
-    if !tx.slice_done(&shared.generation, slice).await? {
+    if !tx.slice_done(&shared.generation, &folded.slice).await? {
         return tx.rollback().await;
     }
     for (target, rows) in shared.generation.targets().zip(&folded.tables) {
         tx.load(target, rows).await?;
     }
-    tx.lay(&shared.generation, &folded.letters).await?;
+    tx.lay(&shared.generation, letters).await?;
     tx.commit().await?;
     if turn.is_some() {
         tokio::time::sleep(TURN_OF_OTHERS).await;

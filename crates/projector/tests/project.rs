@@ -38,7 +38,7 @@ fn folded<F: PatientFold>(fold: &F, log: &MemoryLog) -> Vec<Vec<Row>> {
     for r in log.all() {
         let e = codec::decode(&r.value).unwrap();
         if let Some(fact) = fold.fact(&e) {
-            patients.entry(e.key()).or_default().add(e.header().event_id, e.content_hash(), fact);
+            patients.entry(e.key().into_owned()).or_default().add(e.header().event_id, e.content_hash(), fact);
         }
     }
     let mut tables: Vec<Vec<Row>> = F::TABLES.iter().map(|_| Vec::new()).collect();
@@ -65,7 +65,7 @@ async fn timeline_is_right(store: &Store, log: &MemoryLog) {
         let e = codec::decode(&r.value).unwrap();
         for (table, row) in Timeline.rows(&e, r.position.partition, r.position.offset).1 {
             if table == 0 {
-                first.entry((e.key(), e.header().event_id.to_string())).or_insert(row);
+                first.entry((e.key().into_owned(), e.header().event_id.to_string())).or_insert(row);
             }
         }
     }

@@ -33,7 +33,7 @@ pub trait PatientFold: Send + Sync + 'static {
     /// The key under which `event` is kept and [`Self::rows`] is called: its record's key, or that with something behind it
     /// where one key would gather more than belongs together, as a site does.
     fn key(&self, event: &Event) -> String {
-        event.key()
+        event.key().into_owned()
     }
 
     /// The record's key of what is kept under `key`: the way back from [`Self::key`].

@@ -129,8 +129,12 @@ fn items(events: &[Event]) -> Vec<Row> {
 
 /// The events that count on the timeline, as they stand: what the log would be, had nobody made a mistake.
 fn standing(events: &[Event]) -> Vec<Event> {
-    let stored =
-        |(i, e): (usize, &Event)| Stored { filed_under: e.key(), partition: 0, offset: i as u64, event: e.clone() };
+    let stored = |(i, e): (usize, &Event)| Stored {
+        filed_under: e.key().into_owned(),
+        partition: 0,
+        offset: i as u64,
+        event: e.clone(),
+    };
     let Some(a) = assemble("p", events.iter().enumerate().map(stored).collect(), None) else { return Vec::new() };
     a.entries.into_iter().filter(super::timeline::Entry::counts).map(|e| e.event).collect()
 }

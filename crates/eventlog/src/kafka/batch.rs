@@ -32,6 +32,15 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
+        self.add(message, headers_of(message));
+    }
+
+    /// The same without headers.
+    pub(super) fn push_bare(&mut self, message: &BorrowedMessage<'_>) {
+        self.add(message, Vec::new());
+    }
+
+    fn add(&mut self, message: &BorrowedMessage<'_>, headers: Vec<(String, &[u8])>) {
         let (Ok(partition), Ok(offset)) = (u32::try_from(message.partition()), u64::try_from(message.offset())) else {
             return;
         };
@@ -39,7 +48,7 @@ impl Batch {
         let value = message.payload().unwrap_or_default();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
-        let headers = headers_of(message)
+        let headers = headers
             .into_iter()
             .map(|(name, value)| {
                 self.bytes.extend_from_slice(value);

@@ -63,13 +63,15 @@ fn read(
     list.add_partition_offset(&settings.topic, number(partition), Offset::Offset(from)).map_err(failed)?;
     consumer.assign(&list).map_err(failed)?;
     let mut batch = Batch::default();
-    let mut heard = Instant::now();
+    let mut silent: Option<Instant> = None;
     loop {
+        // No look at the clock while records come.
+        let mut waits = false;
         let done = match consumer.poll(POLL) {
             Some(Ok(message)) if message.offset() >= to => true,
             Some(Ok(message)) => {
-                heard = Instant::now();
-                batch.push(&message);
+                silent = None;
+                batch.push_bare(&message);
                 message.offset() + 1 >= to
             }
             Some(Err(KafkaError::PartitionEOF(at))) if at == number(partition) => true,
@@ -77,12 +79,16 @@ fn read(
                 LogError::Configuration(why) => return Err(LogError::Configuration(why)),
                 error => {
                     tracing::debug!(error = %error, "a scan of the log has to wait");
+                    waits = true;
                     false
                 }
             },
-            None => false,
+            None => {
+                waits = true;
+                false
+            }
         };
-        if !done && heard.elapsed() > SILENCE {
+        if waits && silent.get_or_insert_with(Instant::now).elapsed() > SILENCE {
             return Err(settings.health.unreachable("a scan heard nothing for too long"));
         }
         let full = batch.len() >= BATCH_RECORDS || batch.size() >= BATCH_BYTES;
@@ -90,7 +96,6 @@ fn read(
             if sender.blocking_send(Ok(batch.take())).is_err() {
                 return Ok(());
             }
-            heard = Instant::now();
         }
         if done {
             return Ok(());

@@ -126,7 +126,7 @@ pub async fn scans_a_stretch(bed: &Bed) {
                     (r.position, &r.value[..]),
                     (Position { partition, offset: next }, next.to_string().as_bytes())
                 );
-                assert_eq!(r.headers[0].1, next.to_string());
+                assert!(r.headers.is_empty(), "a scan leaves them out");
                 next += 1;
             }
             if from == 0 {

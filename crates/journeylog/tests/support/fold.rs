@@ -31,7 +31,7 @@ pub async fn timeline(log: &dyn eventlog::Log) -> Tables {
     let mut tables: Tables = Timeline::TABLES.iter().map(|t| (t.name, BTreeSet::new())).collect();
     let mut seen = BTreeSet::new();
     for (at, event) in events(log).await {
-        if seen.insert((event.key(), event.header().event_id)) {
+        if seen.insert((event.key().into_owned(), event.header().event_id)) {
             for (t, row) in Timeline.rows(&event, at.partition, at.offset).1 {
                 put(&mut tables, &Timeline::TABLES[t], &row);
             }

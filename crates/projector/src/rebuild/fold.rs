@@ -1,25 +1,28 @@
 //! From the records of a slice to rows that can be copied.
 
 use super::Shared;
-use super::spill::{Job, Raw};
+use super::spill::Job;
 use crate::prepare::{Outcome, outcome};
 use crate::writer::{Sorted, behind, letter, rejection, sorted};
 use crate::{Built, Projection, ProjectorError};
-use eventlog::Record;
+use eventlog::{Log, LogError, Record};
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use store::{Bulk, Engine, Generation, NewDeadLetter};
+use store::{Bulk, Engine, Generation, NewDeadLetter, Slice};
 use tokio_util::sync::CancellationToken;
 
 /// Records between two looks at the clock and at whether to stop.
 const STEP: usize = 256;
+/// Records that are read at once for the headers of some of them.
+const READ: usize = 256;
 /// Longest sleep of a throttled rebuild before it looks again whether to stop.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Rows of a slice, ready to be written, by table.
 pub struct Folded {
+    pub slice: Slice,
     pub tables: Vec<Bulk>,
     pub letters: Vec<NewDeadLetter>,
 }
@@ -54,34 +57,37 @@ impl Pace {
 
 /// Folds a slice; nothing when cancelled.
 pub fn fold<P: Projection>(shared: &Shared<P>, job: Job) -> Result<Option<Folded>, ProjectorError> {
-    let partition = job.slice.partition;
-    let mut raw = job.records.read(partition)?;
-    raw.retain(|r| !shared.discarded.contains(&(partition, r.record.position.offset)));
-    let mut outcomes = Vec::with_capacity(raw.len());
-    for step in raw.chunks(STEP) {
+    let (slice, mut records) = job.read()?;
+    records.retain(|r| !shared.discarded.contains(&(slice.partition, r.position.offset)));
+    let mut outcomes = Vec::with_capacity(records.len());
+    for step in records.chunks(STEP) {
         if !shared.pace.take(step.len(), &shared.cancel) {
             return Ok(None);
         }
         outcomes.extend(decode(&*shared.view, step));
         shared.progress.folded(step.len() as u64);
     }
-    let (built, letters) = build(&*shared.view, &raw, outcomes);
-    drop(raw);
-    Ok(Some(Folded { tables: encode(shared.store.engine(), &shared.generation, built), letters }))
+    let (built, letters) = build(&*shared.view, &records, outcomes);
+    drop(records);
+    Ok(Some(Folded { slice, tables: encode(shared.store.engine(), &shared.generation, built), letters }))
 }
 
 /// What each record is to the view.
-pub fn decode<P: Projection>(view: &P, raw: &[Raw]) -> impl Iterator<Item = Outcome<P::Item>> {
-    raw.iter().map(|r| outcome(view, &r.record))
+pub fn decode<P: Projection>(view: &P, records: &[Record]) -> impl Iterator<Item = Outcome<P::Item>> {
+    records.iter().map(|r| outcome(view, r))
 }
 
 /// The rows of a slice, and the records that become dead letters, as the live projector would have them: what comes after a
-/// record that parks its key waits behind it.
-pub fn build<P: Projection>(view: &P, raw: &[Raw], outcomes: Vec<Outcome<P::Item>>) -> (Built, Vec<NewDeadLetter>) {
+/// record that parks its key waits behind it. The letters have what the records have; see [`whole`].
+pub fn build<P: Projection>(
+    view: &P,
+    records: &[Record],
+    outcomes: Vec<Outcome<P::Item>>,
+) -> (Built, Vec<NewDeadLetter>) {
     let (mut items, mut of, mut unused, mut letters) =
-        (Vec::with_capacity(raw.len()), Vec::new(), Vec::new(), Vec::new());
+        (Vec::with_capacity(records.len()), Vec::new(), Vec::new(), Vec::new());
     let mut parked = BTreeMap::new();
-    for (Raw { record, .. }, outcome) in raw.iter().zip(outcomes) {
+    for (record, outcome) in records.iter().zip(outcomes) {
         match sorted(record, outcome, &mut parked) {
             Sorted::Item(item) => {
                 items.push(item);
@@ -103,13 +109,25 @@ pub fn build<P: Projection>(view: &P, raw: &[Raw], outcomes: Vec<Outcome<P::Item
     let waits = |r: &&Record| stopped.get(&r.key[..]).is_some_and(|at| *at < r.position.offset);
     letters.extend(unused.into_iter().filter(waits).map(behind));
     letters.sort_by_key(|l| l.offset);
-    for l in &mut letters {
-        if let Ok(i) = raw.binary_search_by_key(&l.offset, |r| r.record.position.offset) {
-            let with_headers = letter(&raw[i].whole(), l.code, std::mem::take(&mut l.reason), l.parks);
-            *l = NewDeadLetter { parked_behind: l.parked_behind, ..with_headers };
+    (built, letters)
+}
+
+/// The letters with what a scan leaves out: the records' headers.
+pub async fn whole(log: &dyn Log, letters: &[NewDeadLetter]) -> Result<Vec<NewDeadLetter>, LogError> {
+    let mut all: Vec<NewDeadLetter> = Vec::with_capacity(letters.len());
+    while let Some(first) = letters.get(all.len()) {
+        let records = log.read(first.partition, first.offset, READ).await?;
+        let end = records.last().map_or(first.offset, |r| r.position.offset);
+        for l in letters[all.len()..].iter().take_while(|l| l.offset <= end.max(first.offset)) {
+            let with_headers = records.binary_search_by_key(&l.offset, |r| r.position.offset).map(|i| {
+                let whole = letter(&records[i], l.code, l.reason.clone(), l.parks);
+                NewDeadLetter { parked_behind: l.parked_behind, ..whole }
+            });
+            // A record that is gone by now stays without.
+            all.push(with_headers.unwrap_or_else(|_| l.clone()));
         }
     }
-    (built, letters)
+    Ok(all)
 }
 
 /// The rows in the form that the database takes fastest, table by table, so that few of them are there twice.

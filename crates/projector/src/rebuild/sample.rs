@@ -1,7 +1,6 @@
 //! How long a rebuild will take, from a small part of the log.
 
 use super::fold;
-use super::spill::Source;
 use crate::{Projection, ProjectorError};
 use eventlog::Log;
 use futures::StreamExt as _;
@@ -19,7 +18,7 @@ const READ: Duration = Duration::from_millis(500);
 pub struct Sample {
     /// Events that were tried.
     pub events: usize,
-    /// Their bytes in the log: keys, values, headers.
+    /// Their bytes in the log: keys and values.
     pub bytes: usize,
     /// How long they took, by one worker.
     pub took: Duration,
@@ -50,19 +49,17 @@ pub async fn sample<P: Projection>(
     drop(scan);
     records.truncate(RECORDS);
     let events = records.len();
-    let headers = |r: &eventlog::Record| r.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
-    let bytes = records.iter().map(|r| r.key.len() + r.value.len() + headers(r)).sum();
+    let bytes = records.iter().map(|r| r.key.len() + r.value.len()).sum();
     let (view, engine) = (view.clone(), store.engine().clone());
     let spec = view.spec();
     let bulks = tokio::task::spawn_blocking(move || {
-        let raw = Source::Memory(records).read(partition)?;
-        let outcomes: Vec<_> = fold::decode(&*view, &raw).collect();
-        let (built, _) = fold::build(&*view, &raw, outcomes);
+        let outcomes: Vec<_> = fold::decode(&*view, &records).collect();
+        let (built, _) = fold::build(&*view, &records, outcomes);
         let columns = spec.tables.iter().map(|t| t.columns).chain([store::STATE]);
         let rows = built.tables.into_iter().chain([built.states]);
-        Ok::<_, ProjectorError>(columns.zip(rows).map(|(c, rows)| (c, engine.bulk(c, rows))).collect::<Vec<_>>())
+        columns.zip(rows).map(|(c, rows)| (c, engine.bulk(c, rows))).collect::<Vec<_>>()
     });
-    let bulks = bulks.await.map_err(|_| ProjectorError::Panicked)??;
+    let bulks = bulks.await.map_err(|_| ProjectorError::Panicked)?;
     let mut tx = store.begin(Durability::FromLog).await?;
     for (i, (columns, rows)) in bulks.iter().enumerate() {
         let table = format!("rebuild_sample_{}_{i}", std::process::id());

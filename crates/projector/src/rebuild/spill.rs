@@ -18,16 +18,10 @@ use tokio_util::sync::CancellationToken;
 /// Bytes that each file's writer collects.
 const BUFFER: usize = 64 << 10;
 
-/// A slice and its records.
+/// A slice and, in a file, its records.
 pub struct Job {
-    pub slice: Slice,
-    pub records: Source,
-}
-
-/// Where the records of a slice are.
-pub enum Source {
-    Memory(Vec<Record>),
-    File(File),
+    slice: Slice,
+    file: File,
 }
 
 /// Reads one partition after the other.
@@ -42,13 +36,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads until there is no partition left, or nobody takes its slices.
+    /// Reads until there is no partition left, or nobody takes its slices. It runs ahead as far as `jobs` has room.
     pub fn run(self) -> Result<(), ProjectorError> {
         loop {
             let next = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             let Some((_, slices)) = next else { return Ok(()) };
-            for job in self.split(&slices)? {
-                if self.cancel.is_cancelled() || self.jobs.blocking_send(job?).is_err() {
+            for bucket in self.split(&slices)? {
+                if self.cancel.is_cancelled() || self.jobs.blocking_send(bucket.into_job()?).is_err() {
                     return Ok(());
                 }
             }
@@ -56,29 +50,23 @@ impl Reader {
     }
 
     /// The slices of one partition with their records.
-    fn split(&self, slices: &[Slice]) -> Result<Box<dyn Iterator<Item = Result<Job, ProjectorError>>>, ProjectorError> {
-        let Some(&one) = slices.first() else { return Ok(Box::new(std::iter::empty())) };
-        if one.slices == 1 {
-            let mut records = Vec::new();
-            self.read(one, |batch| {
-                records.extend(batch);
-                Ok(())
-            })?;
-            return Ok(Box::new(std::iter::once(Ok(Job { slice: one, records: Source::Memory(records) }))));
-        }
-        let mut buckets: Vec<Option<Bucket>> = (0..one.slices).map(|_| None).collect();
+    fn split(&self, slices: &[Slice]) -> Result<impl Iterator<Item = Bucket> + use<>, ProjectorError> {
+        let one = slices.first().copied();
+        let count = one.map_or(0, |s| s.slices);
+        let mut buckets: Vec<Option<Bucket>> = (0..count).map(|_| None).collect();
         for s in slices {
             buckets[s.slice as usize] = Some(Bucket::new(*s)?);
         }
-        self.read(one, |batch| {
+        let put = |batch: Vec<Record>| {
             for record in &batch {
-                if let Some(bucket) = &mut buckets[Slice::of(&record.key, one.slices) as usize] {
+                if let Some(bucket) = &mut buckets[Slice::of(&record.key, count) as usize] {
                     bucket.put(record)?;
                 }
             }
             Ok(())
-        })?;
-        Ok(Box::new(buckets.into_iter().flatten().map(Bucket::into_job)))
+        };
+        one.map_or(Ok(()), |one| self.read(one, put))?;
+        Ok(buckets.into_iter().flatten())
     }
 
     /// Reads a partition, however often the log has to be asked again.
@@ -135,29 +123,21 @@ impl Bucket {
     }
 
     fn put(&mut self, r: &Record) -> Result<(), ProjectorError> {
-        let headers: usize = r.headers.iter().map(|(n, v)| 8 + n.len() + v.len()).sum();
         self.head.clear();
         self.head.put_u64_le(r.position.offset);
         self.head.put_i64_le(r.appended_ms);
-        for length in [r.key.len(), r.value.len(), headers] {
+        for length in [r.key.len(), r.value.len()] {
             self.head.put_u32_le(length_of(length));
         }
         self.file.write_all(&self.head)?;
         self.file.write_all(&r.key)?;
-        self.file.write_all(&r.value)?;
-        for (name, value) in &r.headers {
-            for part in [name.as_bytes(), value] {
-                self.file.write_all(&length_of(part.len()).to_le_bytes())?;
-                self.file.write_all(part)?;
-            }
-        }
-        Ok(())
+        Ok(self.file.write_all(&r.value)?)
     }
 
     fn into_job(self) -> Result<Job, ProjectorError> {
         let mut file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.rewind()?;
-        Ok(Job { slice: self.slice, records: Source::File(file) })
+        Ok(Job { slice: self.slice, file })
     }
 }
 
@@ -166,48 +146,22 @@ fn length_of(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// A record, its headers still as they were written where it comes from a file: hardly any is looked at.
-pub struct Raw {
-    pub record: Record,
-    headers: Bytes,
-}
-
-impl Raw {
-    /// The record with its headers.
-    pub fn whole(&self) -> Record {
-        let mut record = self.record.clone();
-        let mut rest = self.headers.clone();
-        while rest.has_remaining() {
-            let length = rest.get_u32_le() as usize;
-            let name = String::from_utf8_lossy(&rest.split_to(length)).into_owned();
-            let length = rest.get_u32_le() as usize;
-            record.headers.push((name, rest.split_to(length)));
-        }
-        record
-    }
-}
-
-impl Source {
+impl Job {
     /// The records, in the log's order.
-    pub fn read(self, partition: u32) -> Result<Vec<Raw>, ProjectorError> {
-        let mut file = match self {
-            Self::Memory(records) => {
-                return Ok(records.into_iter().map(|record| Raw { record, headers: Bytes::new() }).collect());
-            }
-            Self::File(file) => file,
-        };
+    pub fn read(self) -> Result<(Slice, Vec<Record>), ProjectorError> {
+        let Self { slice, mut file } = self;
         let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or_default());
         file.read_to_end(&mut bytes)?;
+        drop(file);
         let mut rest = Bytes::from(bytes);
         let mut records = Vec::new();
         while rest.has_remaining() {
             let (offset, appended_ms) = (rest.get_u64_le(), rest.get_i64_le());
-            let [key, value, headers] = [rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le()].map(|n| n as usize);
-            let position = Position { partition, offset };
+            let [key, value] = [rest.get_u32_le(), rest.get_u32_le()].map(|n| n as usize);
+            let position = Position { partition: slice.partition, offset };
             let (key, value) = (rest.split_to(key), rest.split_to(value));
-            let record = Record { position, appended_ms, key, value, headers: Vec::new() };
-            records.push(Raw { record, headers: rest.split_to(headers) });
+            records.push(Record { position, appended_ms, key, value, headers: Vec::new() });
         }
-        Ok(records)
+        Ok((slice, records))
     }
 }

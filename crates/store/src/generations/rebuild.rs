@@ -3,6 +3,7 @@
 use super::{Generation, GenerationInfo, State, VERSION, ViewSpec};
 use crate::{Advance, Durability, Store, StoreError, Tx, now_ms, record_hash};
 use domain::table::Value;
+use std::sync::{Mutex, PoisonError};
 
 /// Most slices of one partition: each has a file open while the partition is read. Beyond it slices grow.
 const MAX_SLICES: u64 = 256;
@@ -99,17 +100,26 @@ impl Store {
         Ok(rows.iter().map(slice).collect())
     }
 
-    /// Makes the key and the indexes of a generation that has been filled: one transaction each, so that other writers get
-    /// their turn, and tells the planner what the tables hold. What is there already is left.
+    /// Makes the key and the indexes of a generation that has been filled: one transaction each, two at once where the
+    /// database can, so that other writers get their turn, and tells the planner what the tables hold. What is there already is left.
     ///
     /// # Errors
     /// Those of the database; a key that two rows have.
     pub async fn build_indexes(&self, generation: &Generation) -> Result<(), StoreError> {
-        for sql in generation.indexes() {
-            let mut tx = self.begin(Durability::FromLog).await?;
-            tx.heavy().await?;
-            tx.execute(&sql, &[]).await?;
-            tx.commit().await?;
+        let left = Mutex::new(generation.indexes().into_iter());
+        let lane = || async {
+            loop {
+                let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(sql) = next else { return Ok::<_, StoreError>(()) };
+                let mut tx = self.begin(Durability::FromLog).await?;
+                tx.heavy().await?;
+                tx.execute(&sql, &[]).await?;
+                tx.commit().await?;
+            }
+        };
+        match self.engine().one_writer() {
+            true => lane().await?,
+            false => drop(tokio::try_join!(lane(), lane())?),
         }
         let mut tx = self.begin(Durability::FromLog).await?;
         for target in generation.targets() {

@@ -65,7 +65,7 @@ impl PatientFold for Mot {
     fn key(&self, event: &Event) -> String {
         let key = event.key();
         if event.header().patient_id.is_some() {
-            return key;
+            return key.into_owned();
         }
         let own = event.header().event_id.to_string();
         let about = match event {
@@ -73,7 +73,7 @@ impl PatientFold for Mot {
             Event::EventRetracted(e) => &e.target_event_id,
             _ => &own,
         };
-        if key == *about { key } else { format!("{key}/{about}") }
+        if *key == **about { key.into_owned() } else { format!("{key}/{about}") }
     }
 
     fn record_key<'k>(&self, key: &'k str) -> &'k str {

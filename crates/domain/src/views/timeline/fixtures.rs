@@ -44,7 +44,11 @@ pub fn retracted(n: u128, target: &Event, at: &str) -> Event {
 
 /// The events as the store would hold them.
 pub fn stored(events: &[Event]) -> Vec<Stored> {
-    let one =
-        |(i, e): (usize, &Event)| Stored { filed_under: e.key(), partition: 0, offset: i as u64, event: e.clone() };
+    let one = |(i, e): (usize, &Event)| Stored {
+        filed_under: e.key().into_owned(),
+        partition: 0,
+        offset: i as u64,
+        event: e.clone(),
+    };
     events.iter().enumerate().map(one).collect()
 }

@@ -81,7 +81,7 @@ impl EventRows for Timeline {
         if let Some((surviving, retired, merged)) = link(holds) {
             let h = event.header();
             let row = vec![
-                event.key().into(),
+                (&*event.key()).into(),
                 h.event_id.into(),
                 Value::Int(hash.cast_signed()),
                 surviving.into(),
@@ -100,7 +100,7 @@ fn entry(event: &Event, holds: &Event, json: &str, hash: u64, partition: u32, of
     let h = event.header();
     let kind = event.kind();
     vec![
-        event.key().into(),
+        (&*event.key()).into(),
         h.event_id.into(),
         Value::Int(hash.cast_signed()),
         Value::Int(i64::from(partition)),

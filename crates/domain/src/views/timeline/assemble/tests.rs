@@ -269,7 +269,7 @@ proptest! {
             prop_assert!(a.journey(&e.event_id().to_string()).is_some());
             prop_assert_eq!(e.original.is_some(), e.corrections.iter().any(|c| c.in_force));
         }
-        let shown = events.iter().filter(|e| a.identity.members.contains(&e.key())).count();
+        let shown = events.iter().filter(|e| a.identity.members.contains(&*e.key())).count();
         prop_assert_eq!(shown, a.entries.len());
     }
 }
