@@ -64,6 +64,14 @@ fn ident(name: &str) -> String {
     if ["type", "ref", "match"].contains(&name) { format!("r#{name}") } else { name.to_owned() }
 }
 
+/// What stands for a field's name in the content of its record (FNV-1a).
+fn id_of(name: &str, ids: &mut Vec<u32>) -> u32 {
+    let id = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    assert!(id != 0 && !ids.contains(&id), "two fields of a record have one number: {name}");
+    ids.push(id);
+    id
+}
+
 fn enumeration(out: &mut String, e: &Value) {
     let name = text(e, "name");
     let symbols: Vec<&str> = list(e, "symbols").iter().map(|s| s.as_str().expect("symbol")).collect();
@@ -76,7 +84,7 @@ fn enumeration(out: &mut String, e: &Value) {
         writeln!(out, "            Self::{} => \"{s}\",", camel(s)).unwrap();
     }
     writeln!(out, "        }}\n    }}\n}}\nimpl crate::json::Json for {name} {{\n    fn write(&self, out: &mut String) {{\n        self.as_str().write(out);\n    }}\n}}").unwrap();
-    writeln!(out, "impl crate::avro::Datum for {name} {{\n    fn put(&self, out: &mut Vec<u8>) {{\n        crate::avro::put_index(*self as usize, out);\n    }}\n    fn get(from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        Self::ALL.get(from.index()?).copied()\n    }}\n}}").unwrap();
+    writeln!(out, "impl crate::avro::Datum for {name} {{\n    fn put(&self, out: &mut Vec<u8>) {{\n        crate::avro::put_index(*self as usize, out);\n    }}\n    fn get(from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        Self::ALL.get(from.index()?).copied()\n    }}\n    fn content(&self, out: &mut Vec<u8>) {{\n        crate::avro::put_str(self.as_str(), out);\n    }}\n}}").unwrap();
 }
 
 /// The Rust type of a schema type; nested records are written out as they are met.
@@ -117,6 +125,7 @@ fn record(out: &mut String, r: &Value) {
     let name = text(r, "name");
     let mut body = String::new();
     let mut json = String::new();
+    let (mut content, mut ids) = (String::new(), Vec::new());
     let mut put = String::new();
     let mut get = String::new();
     for f in list(r, "fields") {
@@ -126,10 +135,12 @@ fn record(out: &mut String, r: &Value) {
         let default = if f.get("default").is_some() { "    #[serde(default)]\n" } else { "" };
         writeln!(body, "    /// {}{personal}\n{default}    pub {field}: {t},", text(f, "doc")).unwrap();
         writeln!(json, "        crate::json::field(out, \",\\\"{}\\\":\", &self.{field});", text(f, "name")).unwrap();
+        writeln!(content, "        crate::avro::field(out, {}, &self.{field});", id_of(text(f, "name"), &mut ids))
+            .unwrap();
         writeln!(put, "        crate::avro::Datum::put(&self.{field}, out);").unwrap();
         writeln!(get, "            {field}: crate::avro::Datum::get(from)?,").unwrap();
     }
-    writeln!(out, "impl crate::avro::Datum for {name} {{\n    fn put(&self, out: &mut Vec<u8>) {{\n{put}    }}\n    fn get(from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        Some(Self {{\n{get}        }})\n    }}\n}}").unwrap();
+    writeln!(out, "impl crate::avro::Datum for {name} {{\n    fn put(&self, out: &mut Vec<u8>) {{\n{put}    }}\n    fn get(from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        Some(Self {{\n{get}        }})\n    }}\n    fn content(&self, out: &mut Vec<u8>) {{\n{content}        crate::avro::end(out);\n    }}\n}}").unwrap();
     writeln!(
         out,
         "/// {}\n#[derive(Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize)]\npub struct {name} {{\n{body}}}",
@@ -154,12 +165,13 @@ fn event_enum(out: &mut String, events: &[Value]) {
         events.iter().map(stage).collect::<String>(),
         events.iter().map(key).collect::<String>()).unwrap();
     let dispatch = |f: &dyn Fn(&str) -> String| variants(&|n| format!("            Self::{n}(e) => {},\n", f(n)));
-    write!(out, "impl Event {{\n    /// Its type.\n    #[must_use]\n    pub const fn kind(&self) -> Kind {{\n        match self {{\n{}        }}\n    }}\n    /// Its header.\n    #[must_use]\n    pub const fn header(&self) -> &Header {{\n        match self {{\n{}        }}\n    }}\n    /// Its header, to change.\n    pub const fn header_mut(&mut self) -> &mut Header {{\n        match self {{\n{}        }}\n    }}\n    fn write_body(&self, out: &mut String) {{\n        match self {{\n{}        }}\n    }}\n    /// Serialises the record alone, in the schema's field order.\n    ///\n    /// # Errors\n    /// Those of the serialiser.\n    pub fn serialize_record<S: ::serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {{\n        match self {{\n{}        }}\n    }}\n    /// Appends the record's Avro datum, as the type's schema has it.\n    pub fn put_datum(&self, out: &mut Vec<u8>) {{\n        match self {{\n{}        }}\n    }}\n    /// Takes a datum that the type's schema wrote off the front; `None` when it is none.\n    #[must_use]\n    pub fn get_datum(kind: Kind, from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        use crate::avro::Datum as _;\n        Some(match kind {{\n{}        }})\n    }}\n    /// Reads the record of a type.\n    ///\n    /// # Errors\n    /// Those of the deserialiser.\n    pub fn deserialize_record<'de, D: ::serde::Deserializer<'de>>(kind: Kind, d: D) -> Result<Self, D::Error> {{\n        use ::serde::Deserialize as _;\n        Ok(match kind {{\n{}        }})\n    }}\n",
+    write!(out, "impl Event {{\n    /// Its type.\n    #[must_use]\n    pub const fn kind(&self) -> Kind {{\n        match self {{\n{}        }}\n    }}\n    /// Its header.\n    #[must_use]\n    pub const fn header(&self) -> &Header {{\n        match self {{\n{}        }}\n    }}\n    /// Its header, to change.\n    pub const fn header_mut(&mut self) -> &mut Header {{\n        match self {{\n{}        }}\n    }}\n    fn write_body(&self, out: &mut String) {{\n        match self {{\n{}        }}\n    }}\n    /// Serialises the record alone, in the schema's field order.\n    ///\n    /// # Errors\n    /// Those of the serialiser.\n    pub fn serialize_record<S: ::serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {{\n        match self {{\n{}        }}\n    }}\n    /// Appends the record's Avro datum, as the type's schema has it.\n    pub fn put_datum(&self, out: &mut Vec<u8>) {{\n        match self {{\n{}        }}\n    }}\n    fn put_content(&self, out: &mut Vec<u8>) {{\n        match self {{\n{}        }}\n    }}\n    /// Takes a datum that the type's schema wrote off the front; `None` when it is none.\n    #[must_use]\n    pub fn get_datum(kind: Kind, from: &mut crate::avro::Bytes<'_>) -> Option<Self> {{\n        use crate::avro::Datum as _;\n        Some(match kind {{\n{}        }})\n    }}\n    /// Reads the record of a type.\n    ///\n    /// # Errors\n    /// Those of the deserialiser.\n    pub fn deserialize_record<'de, D: ::serde::Deserializer<'de>>(kind: Kind, d: D) -> Result<Self, D::Error> {{\n        use ::serde::Deserialize as _;\n        Ok(match kind {{\n{}        }})\n    }}\n",
         variants(&|n| format!("            Self::{n}(_) => Kind::{n},\n")),
         dispatch(&|_| "&e.header".into()), dispatch(&|_| "&mut e.header".into()),
         dispatch(&|_| "crate::json::Json::write(e, out)".into()),
         dispatch(&|_| "::serde::Serialize::serialize(e, s)".into()),
         dispatch(&|_| "crate::avro::Datum::put(e, out)".into()),
+        dispatch(&|_| "crate::avro::Datum::content(e, out)".into()),
         variants(&|n| format!("            Kind::{n} => Self::{n}({n}::get(from)?),\n")),
         variants(&|n| format!("            Kind::{n} => Self::{n}({n}::deserialize(d)?),\n"))).unwrap();
     let mut refs = String::new();

@@ -1,10 +1,13 @@
 //! Avro's binary encoding of the generated types, in the order of the schema that they are generated from.
 //!
+//! [`Datum::content`] is the same without what may differ between versions of a schema.
+//!
 //! `build.rs` writes the impls for records and enums. This reads only what the same schema wrote; older versions go
 //! through a reader that knows the writer's schema (`codec`). Bytes from outside never make it panic, and what it
 //! allocates is in proportion to what it has read.
 
 use crate::ids::{Embedded, EventId, PatientId};
+use crate::json::Json;
 use crate::time::{Date, Micros};
 
 /// A value in Avro's binary encoding.
@@ -13,6 +16,24 @@ pub trait Datum: Sized {
     fn put(&self, out: &mut Vec<u8>);
     /// Takes the value off the front; `None` when the bytes are no such value.
     fn get(from: &mut Bytes<'_>) -> Option<Self>;
+    /// Appends what the value says, for a hash: the same bytes after nullable fields or symbols were added to the schema, and other
+    /// bytes for anything else.
+    fn content(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+}
+
+/// Appends a record's field to its content, unless it is absent. `id` stands for its name, and is never 0.
+pub(crate) fn field<T: Datum + Json>(out: &mut Vec<u8>, id: u32, value: &T) {
+    if !value.absent() {
+        out.extend_from_slice(&id.to_le_bytes());
+        value.content(out);
+    }
+}
+
+/// Ends the content of a record.
+pub(crate) fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(&0_u32.to_le_bytes());
 }
 
 /// What is left to read.
@@ -86,7 +107,7 @@ pub(crate) fn put_long(v: i64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
-fn put_str(s: &str, out: &mut Vec<u8>) {
+pub(crate) fn put_str(s: &str, out: &mut Vec<u8>) {
     put_index(s.len(), out);
     out.extend_from_slice(s.as_bytes());
 }
@@ -214,6 +235,12 @@ impl<T: Datum> Datum for Option<T> {
             _ => None,
         }
     }
+    /// An absent field is left out.
+    fn content(&self, out: &mut Vec<u8>) {
+        if let Some(v) = self {
+            v.content(out);
+        }
+    }
 }
 
 impl<T: Datum> Datum for Vec<T> {
@@ -223,6 +250,10 @@ impl<T: Datum> Datum for Vec<T> {
             self.iter().for_each(|v| v.put(out));
         }
         out.push(0);
+    }
+    fn content(&self, out: &mut Vec<u8>) {
+        put_index(self.len(), out);
+        self.iter().for_each(|v| v.content(out));
     }
     fn get(from: &mut Bytes<'_>) -> Option<Self> {
         let mut all = Self::new();

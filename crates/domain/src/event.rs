@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-/// Bytes that each thread keeps to write events into.
-const KEPT_JSON: usize = 64 << 10;
+/// Bytes that each thread keeps for the content of events.
+const KEPT_CONTENT: usize = 64 << 10;
 
 /// The eight stages of a journey, in order, and `None` for events that are no step of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,38 +90,30 @@ impl Event {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(768);
-        self.append_json(&mut out);
-        out
-    }
-
-    fn append_json(&self, out: &mut String) {
         out.push_str("{\"type\":\"");
         out.push_str(self.kind().as_str());
         out.push_str("\",");
         let start = out.len();
-        self.write_body(out);
+        self.write_body(&mut out);
         out.remove(start);
+        out
     }
 }
 
-/// [`Event::content_hash`] of an event that is JSON already.
-pub(crate) fn hash_of_json(json: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(json.as_bytes())
-}
-
 impl Event {
-    /// Hash of the content (xxh3 over [`Event::to_json`]): the same for a resend, also after nullable fields were added to
-    /// the schema.
+    /// Hash of the content (xxh3 over what the type and the fields say): the same for a resend, also after nullable fields were
+    /// added to the schema.
     #[must_use]
     pub fn content_hash(&self) -> u64 {
         thread_local! {
-            static JSON: RefCell<String> = const { RefCell::new(String::new()) };
+            static CONTENT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        JSON.with_borrow_mut(|json| {
-            json.clear();
-            self.append_json(json);
-            let hash = hash_of_json(json);
-            json.shrink_to(KEPT_JSON);
+        CONTENT.with_borrow_mut(|content| {
+            content.clear();
+            crate::avro::put_str(self.kind().as_str(), content);
+            self.put_content(content);
+            let hash = xxhash_rust::xxh3::xxh3_64(content);
+            content.shrink_to(KEPT_CONTENT);
             hash
         })
     }

@@ -21,9 +21,13 @@
 
 use crate::event::RefKind;
 use crate::{Event, EventId, Micros};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+
+/// Few entries, and one for each reference of each event that is folded.
+type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// What [`assign`] has to know of an event. `R` is `String` or `&str`.
 #[derive(Debug, Clone, Copy)]
@@ -115,15 +119,14 @@ const fn anchors(kind: RefKind) -> bool {
 pub fn assign<R: AsRef<str>>(items: &[Item<'_, R>]) -> Vec<Placed> {
     let groups = groups(items);
     let mut placed: Vec<Option<Placed>> = vec![None; items.len()];
-    let mut loose: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut loose: Map<usize, Vec<usize>> = Map::default();
     for (i, item) in items.iter().enumerate() {
-        let group = &groups.of[&groups.root[i]];
-        placed[i] = match (item.journey_id, group.named, group.anchored) {
-            (Some(name), _, _) => Some(Placed { journey: name.to_owned(), rule: Rule::Explicit }),
-            (None, Some((_, _, name)), _) => Some(Placed { journey: name.to_owned(), rule: Rule::References }),
-            (None, None, true) => Some(Placed { journey: group.earliest.1.to_string(), rule: Rule::References }),
-            (None, None, false) => {
-                loose.entry(groups.root[i]).or_default().push(i);
+        let root = groups.root[i];
+        placed[i] = match (item.journey_id, &groups.names[root]) {
+            (Some(name), _) => Some(Placed { journey: name.to_owned(), rule: Rule::Explicit }),
+            (None, Some(name)) => Some(Placed { journey: name.clone(), rule: Rule::References }),
+            (None, None) => {
+                loose.entry(root).or_default().push(i);
                 None
             }
         };
@@ -135,23 +138,18 @@ pub fn assign<R: AsRef<str>>(items: &[Item<'_, R>]) -> Vec<Placed> {
     placed.into_iter().map(|p| p.unwrap_or_else(nowhere)).collect()
 }
 
-/// What is known of a group of events tied together by references.
-struct Group<'a> {
-    earliest: (Micros, EventId),
-    named: Option<(Micros, EventId, &'a str)>,
-    anchored: bool,
-}
-
-struct Groups<'a> {
+/// By item: the first one of its group; by that one: when the group begins, and the journey that references make of it.
+struct Groups {
     root: Vec<usize>,
-    of: HashMap<usize, Group<'a>>,
+    earliest: Vec<(Micros, EventId)>,
+    names: Vec<Option<String>>,
 }
 
 /// Union-find over shared references, and over repetitions of an event.
-fn groups<'a, R: AsRef<str>>(items: &[Item<'a, R>]) -> Groups<'a> {
+fn groups<R: AsRef<str>>(items: &[Item<'_, R>]) -> Groups {
     let mut parent: Vec<usize> = (0..items.len()).collect();
-    let mut by_reference: HashMap<(RefKind, &str), usize> = HashMap::new();
-    let mut by_id: HashMap<EventId, usize> = HashMap::with_capacity(items.len());
+    let mut by_reference: Map<(RefKind, &str), usize> = Map::default();
+    let mut by_id: Map<EventId, usize> = Map::with_capacity_and_hasher(items.len(), RandomState::default());
     for (i, item) in items.iter().enumerate() {
         union(&mut parent, *by_id.entry(item.event_id).or_insert(i), i);
         for (kind, id) in item.references {
@@ -159,18 +157,24 @@ fn groups<'a, R: AsRef<str>>(items: &[Item<'a, R>]) -> Groups<'a> {
         }
     }
     let root: Vec<usize> = (0..items.len()).map(|i| find(&mut parent, i)).collect();
-    let mut of: HashMap<usize, Group<'a>> = HashMap::new();
-    for (i, item) in items.iter().enumerate() {
+    let mut earliest: Vec<_> = items.iter().map(|item| (item.occurred_at, item.event_id)).collect();
+    let mut named: Vec<Option<(Micros, EventId, &str)>> = vec![None; items.len()];
+    let mut anchored = vec![false; items.len()];
+    for (item, root) in items.iter().zip(&root) {
         let at = (item.occurred_at, item.event_id);
-        let g = of.entry(root[i]).or_insert(Group { earliest: at, named: None, anchored: false });
-        g.earliest = g.earliest.min(at);
-        g.anchored |= item.references.iter().any(|(kind, _)| anchors(*kind));
+        earliest[*root] = earliest[*root].min(at);
+        anchored[*root] |= item.references.iter().any(|(kind, _)| anchors(*kind));
         if let Some(name) = item.journey_id {
             let this = (at.0, at.1, name);
-            g.named = Some(g.named.map_or(this, |n| n.min(this)));
+            named[*root] = Some(named[*root].map_or(this, |n| n.min(this)));
         }
     }
-    Groups { root, of }
+    let name = |i: usize| match named[i] {
+        Some((_, _, name)) => Some(name.to_owned()),
+        None => (anchored[i] && root[i] == i).then(|| earliest[i].1.to_string()),
+    };
+    let names = (0..items.len()).map(name).collect();
+    Groups { root, earliest, names }
 }
 
 fn find(parent: &mut [usize], mut i: usize) -> usize {
@@ -198,7 +202,7 @@ struct Extent {
 }
 
 fn extents<R>(items: &[Item<'_, R>], placed: &[Option<Placed>]) -> Vec<Extent> {
-    let mut of: HashMap<&str, (Micros, Micros)> = HashMap::new();
+    let mut of: Map<&str, (Micros, Micros)> = Map::default();
     for (item, p) in items.iter().zip(placed).filter_map(|(i, p)| Some((i, p.as_ref()?))) {
         let e = of.entry(&p.journey).or_insert((item.occurred_at, item.occurred_at));
         *e = (e.0.min(item.occurred_at), e.1.max(item.occurred_at));
@@ -212,13 +216,13 @@ fn extents<R>(items: &[Item<'_, R>], placed: &[Option<Placed>]) -> Vec<Extent> {
 /// Rules 3 to 6: one sweep over journeys and loose groups in order of time.
 fn place_loose<R>(
     items: &[Item<'_, R>],
-    groups: &Groups<'_>,
-    loose: &HashMap<usize, Vec<usize>>,
+    groups: &Groups,
+    loose: &Map<usize, Vec<usize>>,
     placed: &mut [Option<Placed>],
 ) {
     let extents = extents(items, placed);
     let mut order: Vec<(Micros, EventId, usize)> =
-        loose.keys().map(|root| (groups.of[root].earliest.0, groups.of[root].earliest.1, *root)).collect();
+        loose.keys().map(|root| (groups.earliest[*root].0, groups.earliest[*root].1, *root)).collect();
     order.sort_unstable();
     let ended_last = extents.iter().max_by_key(|e| (e.last, e.first, Reverse(&e.journey)));
     let mut begun = 0;

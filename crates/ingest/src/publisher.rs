@@ -28,8 +28,7 @@ impl Prepared {
     pub fn new(event: Event, limits: &parse::Limits, now: Micros) -> Result<Self, Vec<FieldError>> {
         let json = event.to_json();
         parse::validate(&event, &json, limits, now)?;
-        // The same as `Event::content_hash`, without writing the JSON again.
-        let hash = xxhash_rust::xxh3::xxh3_64(json.as_bytes());
+        let hash = event.content_hash();
         Ok(Self { event, hash })
     }
 

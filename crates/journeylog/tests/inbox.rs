@@ -83,7 +83,7 @@ fn frame(event: &Json) -> NewRecord {
     let event = domain::parse::event(event.to_string().as_bytes()).unwrap();
     let mut value = Vec::new();
     codec::encode(&event, &mut value);
-    NewRecord { key: Bytes::from(event.key()), value: Bytes::from(value), headers: vec![] }
+    NewRecord { key: Bytes::copy_from_slice(event.key().as_bytes()), value: Bytes::from(value), headers: vec![] }
 }
 
 fn checked_in(patient: &str) -> Json {

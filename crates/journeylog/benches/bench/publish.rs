@@ -79,7 +79,7 @@ pub fn frame(line: &[u8]) -> Option<(String, Vec<u8>)> {
     let event = domain::parse::event(line).ok()?;
     let mut out = Vec::new();
     codec::encode(&event, &mut out);
-    Some((event.key(), out))
+    Some((event.key().into_owned(), out))
 }
 
 pub async fn topic(bench: &Bench, name: &str, settings: &[(&str, &str)]) {

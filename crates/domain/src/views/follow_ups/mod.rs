@@ -90,7 +90,7 @@ pub fn item_id(patient: &str, kind: ItemKind, subject: &str) -> Uuid {
 impl PatientFold for FollowUps {
     type Fact = Fact;
 
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     const TABLES: &'static [Table] = &[ITEMS];
 

@@ -52,7 +52,7 @@ impl Mot {
 impl PatientFold for Mot {
     type Fact = Fact;
 
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     const TABLES: &'static [Table] = &tables::TABLES;
 

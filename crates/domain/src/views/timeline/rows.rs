@@ -1,6 +1,6 @@
 //! What the timeline keeps of an event.
 
-use crate::event::{Event, hash_of_json};
+use crate::event::Event;
 use crate::table::{Row, Table, Type, Value};
 use crate::views::EventRows;
 
@@ -22,7 +22,7 @@ impl EventRows for Timeline {
     ///
     /// `patient_links`: `merged` is 1 where `retired` became an alias of `surviving`, 0 where that was undone. A correction of
     /// a merge is a row too: it leads to the pseudonyms that it names. Which links hold is decided on reading.
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     const TABLES: &'static [Table] = &[
         Table {
@@ -69,9 +69,7 @@ impl EventRows for Timeline {
     ];
 
     fn rows(&self, event: &Event, partition: u32, offset: u64) -> (u64, Vec<(usize, Row)>) {
-        // Once for the hash and the column: nothing costs more here.
-        let json = event.to_json();
-        let hash = hash_of_json(&json);
+        let (json, hash) = (event.to_json(), event.content_hash());
         let replacement = match event {
             Event::EventCorrected(e) => crate::amendments::replacement(e),
             _ => None,
