@@ -45,7 +45,7 @@ impl World {
         let (follow_ups, timeline) = (spec(View::FollowUps), spec(View::Timeline));
         let (f, t) = (self.store.ensure_view(follow_ups).await?, self.store.ensure_view(timeline).await?);
         let offset = self.offset.fetch_add(1, Ordering::SeqCst);
-        let patient = event.key();
+        let patient = event.key().into_owned();
         let mut all = self.facts.lock().await;
         let facts = all.entry(patient.clone()).or_default();
         if let Some(fact) = FollowUps.fact(event) {
