@@ -92,15 +92,8 @@ fn read(
             return Err(settings.health.unreachable("a scan heard nothing for too long"));
         }
         let full = batch.len() >= BATCH_RECORDS || batch.size() >= BATCH_BYTES;
-        if (done || full) && batch.len() > 0 {
-            if sender.blocking_send(Ok(batch.take())).is_err() {
-                return Ok(());
-            }
-        }
-        if done {
-            return Ok(());
-        }
-        if sender.is_closed() {
+        let unheard = (done || full) && batch.len() > 0 && sender.blocking_send(Ok(batch.take())).is_err();
+        if done || unheard || sender.is_closed() {
             return Ok(());
         }
     }
