@@ -18,13 +18,18 @@ pub struct Limits {
     /// How long the requests under way may take to end once the server is to stop; then their connections are cut. What a
     /// sender has not been told is in the log, it sends again.
     pub drain: Duration,
+    /// Connections at a time; further ones are closed at once.
+    pub connections: usize,
 }
+
+/// Connections at a time: each takes a file descriptor and some 20 KiB.
+const MOST_CONNECTIONS: usize = 4_096;
 
 impl Limits {
     /// Within a drain of the whole process.
     pub fn within(drain: Duration) -> Self {
         // nginx keeps idle connections for 60 s: it should be the one to close them.
-        Self { head: Duration::from_secs(75), drain: drain * 9 / 10 }
+        Self { head: Duration::from_secs(75), drain: drain * 9 / 10, connections: MOST_CONNECTIONS }
     }
 }
 
@@ -40,6 +45,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, cancel
             Some(_) = connections.join_next() => continue,
             io = accept(&listener) => io,
         };
+        if connections.len() >= limits.connections {
+            metrics::counter!("http_connections_refused_total").increment(1);
+            continue;
+        }
         let service = TowerToHyperService::new(router.clone());
         let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
         let cancel = cancel.clone();
@@ -91,7 +100,8 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_takes_for_ever_over_a_head_or_stays_silent() {
-        let (at, _, _) = start(Limits { head: Duration::from_millis(200), drain: Duration::ZERO }).await;
+        let (at, _, _) =
+            start(Limits { head: Duration::from_millis(200), drain: Duration::ZERO, connections: 9 }).await;
         answer(send(at, "").await).await;
         answer(send(at, "POST / HTTP/1.1\r\nhost").await).await;
         let done = answer(send(at, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok").await).await;
@@ -99,8 +109,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn too_many_connections_are_closed_and_those_that_are_there_go_on() {
+        let (at, _, _) = start(Limits { head: Duration::from_secs(60), drain: Duration::ZERO, connections: 2 }).await;
+        let mut first = send(at, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n").await;
+        let second = send(at, "POST").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut third = TcpStream::connect(at).await.unwrap();
+        let closed =
+            tokio::time::timeout(Duration::from_secs(20), third.read(&mut [0; 9])).await.expect("it is closed");
+        assert!(matches!(closed, Ok(0) | Err(_)));
+        first.write_all(b"ok").await.unwrap();
+        assert!(answer(first).await.ends_with("ok"));
+        drop(second);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let again = send(at, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok").await;
+        assert!(answer(again).await.starts_with("HTTP/1.1 200"), "there is room again");
+    }
+
+    #[tokio::test]
     async fn a_sender_that_does_not_end_does_not_hold_up_the_end() {
-        let limits = Limits { head: Duration::from_secs(60), drain: Duration::from_millis(500) };
+        let limits = Limits { head: Duration::from_secs(60), drain: Duration::from_millis(500), connections: 9 };
         let (at, cancel, server) = start(limits).await;
         let _stalled = send(at, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nok").await;
         let mut soon = send(at, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nok").await;
