@@ -20,14 +20,10 @@
 //! 6, and both ids are event ids of that journey, by which it can be looked up.
 
 use crate::event::RefKind;
-use crate::{Event, EventId, Micros};
-use foldhash::fast::RandomState;
+use crate::{Event, EventId, Map, Micros};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-
-/// Few entries, and one for each reference of each event that is folded.
-type Map<K, V> = HashMap<K, V, RandomState>;
+use std::collections::BinaryHeap;
 
 /// What [`assign`] has to know of an event. `R` is `String` or `&str`.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +145,7 @@ struct Groups {
 fn groups<R: AsRef<str>>(items: &[Item<'_, R>]) -> Groups {
     let mut parent: Vec<usize> = (0..items.len()).collect();
     let mut by_reference: Map<(RefKind, &str), usize> = Map::default();
-    let mut by_id: Map<EventId, usize> = Map::with_capacity_and_hasher(items.len(), RandomState::default());
+    let mut by_id: Map<EventId, usize> = Map::with_capacity_and_hasher(items.len(), Default::default());
     for (i, item) in items.iter().enumerate() {
         union(&mut parent, *by_id.entry(item.event_id).or_insert(i), i);
         for (kind, id) in item.references {

@@ -18,6 +18,9 @@ pub mod testing;
 pub mod time;
 pub mod views;
 
+/// A map in a fold: made anew for each patient, with few entries, so that the hash costs more than the map.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
 pub use event::{Event, Header, Kind};
 pub use ids::{EventId, PatientId};
 pub use time::Micros;

@@ -21,10 +21,11 @@ use self::person::Person;
 use self::priority::Priority;
 use self::triggers::Key;
 use super::PatientFold;
+use crate::Map;
 use crate::event::Event;
 use crate::facts::Facts;
 use crate::table::{Row, Table, Type, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
@@ -110,7 +111,7 @@ impl FollowUps {
     /// An item keeps the id that it had under the first of the pseudonyms that know it, and names that pseudonym.
     #[must_use]
     pub fn united(&self, members: &[(String, Facts<Fact>)]) -> Vec<Row> {
-        let mut owners: HashMap<(String, String), &str> = HashMap::new();
+        let mut owners: Map<(String, String), &str> = Map::default();
         let mut all = Facts::default();
         for (patient, facts) in members {
             for row in made(&[patient], facts, |_| patient) {

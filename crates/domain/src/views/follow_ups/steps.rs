@@ -4,10 +4,11 @@ use super::facts::{Booking, Contact, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
 use super::triggers::{Ghost, Key, Known, NEXT_BOOKING, RE_EXAM, each_trigger};
 use super::{item_id, rules};
+use crate::Map;
 use crate::event::Outcome;
 use crate::time::DAY;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A booking that names no recall counts for a re-exam of its department when it starts this close to the day.
 const RE_EXAM_WINDOW: i64 = 14 * DAY;
@@ -16,14 +17,14 @@ const RE_EXAM_WINDOW: i64 = 14 * DAY;
 pub struct Steps<'a> {
     pub items: BTreeMap<Key<'a>, Vec<Step<'a>>>,
     pub ghosts: Vec<Ghost<'a>>,
-    ids: HashMap<String, Key<'a>>,
+    ids: Map<String, Key<'a>>,
     /// The items for which an appointment was booked.
-    booked_for: HashMap<&'a str, BTreeSet<Key<'a>>>,
+    booked_for: Map<&'a str, BTreeSet<Key<'a>>>,
 }
 
 /// Gathers the steps of every item, each item's in order.
 pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>) -> Steps<'a> {
-    let mut s = Steps { items: BTreeMap::new(), ghosts, ids: HashMap::new(), booked_for: HashMap::new() };
+    let mut s = Steps { items: BTreeMap::new(), ghosts, ids: Map::default(), booked_for: Map::default() };
     let undone = s.open_all(known);
     // what stands and was undone goes before earlier versions of it
     s.ghosts.splice(0..0, undone);

@@ -10,8 +10,9 @@ pub(super) use super::kind::Subject;
 pub(super) use super::kind::TouchKind;
 use super::kind::single;
 use super::resolve::Ev;
+use crate::Map;
 use crate::event::RefKind;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) type Key<'a> = (TouchKind, Subject<'a>);
 
@@ -42,29 +43,29 @@ impl Touch {
 pub(super) struct Touches<'a> {
     pub all: BTreeMap<Key<'a>, Touch>,
     /// When and how a visit began: the first `ConsultStarted`.
-    pub started: HashMap<Subject<'a>, usize>,
+    pub started: Map<Subject<'a>, usize>,
     /// Ends of consults and stays by encounter, in order of occurrence.
-    pub ended: HashMap<Subject<'a>, Vec<usize>>,
+    pub ended: Map<Subject<'a>, Vec<usize>>,
     /// Where each event went.
     pub home: Vec<Option<Key<'a>>>,
 }
 
 /// What is known of visits before events are put anywhere.
 struct Visits<'a> {
-    encounter_of: HashMap<&'a str, &'a str>,
+    encounter_of: Map<&'a str, &'a str>,
     /// When each stay began.
-    stays: HashMap<&'a str, i64>,
+    stays: Map<&'a str, i64>,
     consults: BTreeSet<&'a str>,
-    asked: HashMap<&'a str, &'a Fact>,
+    asked: Map<&'a str, &'a Fact>,
 }
 
 impl<'a> Visits<'a> {
     fn of(events: &[Ev<'a>]) -> Self {
         let mut v = Self {
-            encounter_of: HashMap::new(),
-            stays: HashMap::new(),
+            encounter_of: Map::default(),
+            stays: Map::default(),
             consults: BTreeSet::new(),
-            asked: HashMap::new(),
+            asked: Map::default(),
         };
         for e in events {
             let encounter = e.fact.reference(RefKind::Encounter);
@@ -189,20 +190,20 @@ impl<'a> Visits<'a> {
 }
 
 /// Where touchpoints lie in time, for events that say too little.
-struct Places<'a>(Vec<(i64, Key<'a>, String)>);
+struct Places<'e, 'a>(Vec<(i64, Key<'a>, &'e str)>);
 
-impl<'a> Places<'a> {
-    fn of(all: &BTreeMap<Key<'a>, Touch>, events: &[Ev<'a>]) -> Self {
+impl<'e, 'a> Places<'e, 'a> {
+    fn of(all: &BTreeMap<Key<'a>, Touch>, events: &'e [Ev<'a>]) -> Self {
         let mut places: Vec<_> = all
             .iter()
-            .filter_map(|(key, touch)| touch.anchor().map(|i| (events[i].fact.at, *key, events[i].journey.clone())))
+            .filter_map(|(key, touch)| touch.anchor().map(|i| (events[i].fact.at, *key, &*events[i].journey)))
             .collect();
         places.sort();
         Self(places)
     }
 
     fn nearest(&self, e: &Ev<'a>, kinds: &[TouchKind]) -> Option<Key<'a>> {
-        let fits = |(_, key, journey): &&(i64, Key<'a>, String)| kinds.contains(&key.0) && *journey == e.journey;
+        let fits = |(_, key, journey): &&(i64, Key<'a>, &str)| kinds.contains(&key.0) && **journey == e.journey;
         let before = self.0.iter().rev().filter(|p| p.0 <= e.fact.at).find(fits);
         before.or_else(|| self.0.iter().filter(|p| p.0 > e.fact.at).find(fits)).map(|p| p.1)
     }
@@ -214,8 +215,8 @@ impl<'a> Touches<'a> {
         let visits = Visits::of(events);
         let mut t = Self {
             all: BTreeMap::new(),
-            started: HashMap::new(),
-            ended: HashMap::new(),
+            started: Map::default(),
+            ended: Map::default(),
             home: vec![None; events.len()],
         };
         let homes: Vec<_> =
@@ -277,7 +278,7 @@ impl<'a> Touches<'a> {
             return;
         }
         let places = Places::of(&self.all, events);
-        let filed: HashMap<&str, usize> = complaints
+        let filed: Map<&str, usize> = complaints
             .iter()
             .rev()
             .filter(|i| matches!(events[**i].fact.what, What::Complaint { .. }))
