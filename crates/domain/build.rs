@@ -64,7 +64,7 @@ fn ident(name: &str) -> String {
     if ["type", "ref", "match"].contains(&name) { format!("r#{name}") } else { name.to_owned() }
 }
 
-/// What stands for a field's name in the content of its record (FNV-1a).
+/// What stands for a field's name in the content of its record (FNV-1a): fields that are added later don't change it.
 fn id_of(name: &str, ids: &mut Vec<u32>) -> u32 {
     let id = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     assert!(id != 0 && !ids.contains(&id), "two fields of a record have one number: {name}");

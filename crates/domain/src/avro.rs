@@ -1,10 +1,10 @@
 //! Avro's binary encoding of the generated types, in the order of the schema that they are generated from.
 //!
-//! [`Datum::content`] is the same without what may differ between versions of a schema.
-//!
 //! `build.rs` writes the impls for records and enums. This reads only what the same schema wrote; older versions go
 //! through a reader that knows the writer's schema (`codec`). Bytes from outside never make it panic, and what it
 //! allocates is in proportion to what it has read.
+//!
+//! [`Datum::content`] writes the same without what may differ between versions of a schema; nothing reads it.
 
 use crate::ids::{Embedded, EventId, PatientId};
 use crate::json::Json;
@@ -16,8 +16,8 @@ pub trait Datum: Sized {
     fn put(&self, out: &mut Vec<u8>);
     /// Takes the value off the front; `None` when the bytes are no such value.
     fn get(from: &mut Bytes<'_>) -> Option<Self>;
-    /// Appends what the value says, for a hash: the same bytes after nullable fields or symbols were added to the schema, and other
-    /// bytes for anything else.
+    /// Appends what the value says, for a hash: the same bytes after fields that may be absent, or symbols, were added to the
+    /// schema, and other bytes for whatever says something else.
     fn content(&self, out: &mut Vec<u8>) {
         self.put(out);
     }

@@ -98,11 +98,9 @@ impl Event {
         out.remove(start);
         out
     }
-}
 
-impl Event {
-    /// Hash of the content (xxh3 over what the type and the fields say): the same for a resend, also after nullable fields were
-    /// added to the schema.
+    /// Hash of the content (xxh3 over the type and [`crate::avro::Datum::content`]): the same for a resend, also after fields that
+    /// may be absent were added to the schema.
     #[must_use]
     pub fn content_hash(&self) -> u64 {
         thread_local! {

@@ -126,8 +126,9 @@ pub trait Log: Send + Sync {
     async fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError>;
 
     /// Reads the records of a partition from offset `from` up to, but not with, offset `to`, in order and in batches, faster than
-    /// [`Log::read`] again and again; without their headers, which hardly any reader looks at. An error ends it; what came before it stays good. Without an error it ends only when there
-    /// is nothing more before `to`: `Unavailable` where it could not come so far.
+    /// [`Log::read`] again and again; without their headers, which hardly any reader looks at. An error ends it; what came before
+    /// it stays good. Without an error it ends only when there is nothing more before `to`: `Unavailable` where it could not come
+    /// so far.
     fn scan(&self, partition: u32, from: u64, to: u64) -> BoxStream<'_, Result<Vec<Record>, LogError>> {
         let step = move |at: u64| async move {
             if at >= to {

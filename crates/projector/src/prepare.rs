@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 /// Records decoded between two chances for other tasks to run.
 const YIELD_EVERY: usize = 128;
 
-/// Why an event could not be had.
+/// The reason of a record whose value made the decoder panic.
 const PANICKED: &str = "decoding it panicked";
 
 /// What the dispatcher tells a worker, and, once decoded, its first half the second.
@@ -79,9 +79,8 @@ pub async fn prepare<P: Projection>(
     }
 }
 
-/// The event of a record's value, or why there is none.
+/// The event of a record's value, or why there is none. Schemas are matched by code that others wrote, which may panic.
 pub fn decoded(value: &[u8]) -> Result<domain::Event, String> {
-    // Schemas are matched by code that others wrote, and a panic must park one patient, not stop the service.
     match catch_unwind(|| codec::decode(value)) {
         Ok(event) => event.map_err(|e| e.to_string()),
         Err(_) => Err(PANICKED.into()),

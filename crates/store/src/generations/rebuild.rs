@@ -100,8 +100,9 @@ impl Store {
         Ok(rows.iter().map(slice).collect())
     }
 
-    /// Makes the key and the indexes of a generation that has been filled: one transaction each, two at once where the
-    /// database can, so that other writers get their turn, and tells the planner what the tables hold. What is there already is left.
+    /// Makes the key and the indexes of a generation that has been filled, and tells the planner what the tables hold. One
+    /// transaction each, so that other writers get their turn, and two at once where the database takes several. What is there
+    /// already is left.
     ///
     /// # Errors
     /// Those of the database; a key that two rows have.
