@@ -36,6 +36,15 @@ const TURN_OF_OTHERS: Duration = Duration::from_millis(30);
 /// Slices of the next partition that wait in files, at most: each is an open file.
 const MOST_AHEAD: usize = 64;
 
+/// Workers that one reader feeds: reading is much faster than folding.
+const FED_BY_ONE: usize = 4;
+
+/// Partitions whose records are in files at once, about: one that each reader reads, one that waits, one that is folded.
+#[must_use]
+pub const fn partitions_in_files(workers: usize) -> usize {
+    workers.div_ceil(FED_BY_ONE) + 2
+}
+
 /// Settings of a rebuild.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -211,8 +220,7 @@ async fn fill<P: Projection>(shared: &Arc<Shared<P>>, slices: &[Slice], workers:
     let (jobs, queue) = mpsc::channel::<Job>(ahead);
     let queue = Arc::new(Mutex::new(queue));
     let mut tasks: JoinSet<Result<(), ProjectorError>> = JoinSet::new();
-    // Reading is much faster than folding, so that one reader feeds several workers.
-    for _ in 0..workers.div_ceil(4) {
+    for _ in 0..workers.div_ceil(FED_BY_ONE) {
         let reader = Reader {
             log: shared.log.clone(),
             partitions: partitions.clone(),

@@ -3,15 +3,13 @@
 use super::Job;
 use crate::views::spec;
 use projector::Projection;
-use projector::rebuild::sample;
+use projector::rebuild::{partitions_in_files, sample};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Share that making indexes and comparing add to the time of folding and writing.
 const AFTERWARDS: f64 = 1.3;
-/// Partitions whose records are in files at once: one that is read, one that waits, one that is folded.
-const PARTITIONS_IN_FILES: usize = 3;
 /// Bytes of a mebibyte.
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -30,9 +28,9 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
     let throttled = job.arguments.throttle.map_or(0.0, |most| events as f64 / f64::from(most.get()));
     let expected = folding.max(throttled) + folding * (AFTERWARDS - 1.0);
     let bytes = sample.bytes as f64 / sample.events.max(1) as f64;
-    let mut longest = all.clone();
-    longest.sort_unstable();
-    let spilled = longest.iter().rev().take(PARTITIONS_IN_FILES).sum::<u64>() as f64 * bytes / MIB;
+    let mut shortest_first = all;
+    shortest_first.sort_unstable();
+    let spilled = shortest_first.iter().rev().take(partitions_in_files(workers)).sum::<u64>() as f64 * bytes / MIB;
     let mut disk = 0;
     if let Some(active) = &job.active
         && active.fits(spec(job.view))
