@@ -261,12 +261,9 @@ async fn one<P: Projection>(shared: &Arc<Shared<P>>, job: Job) -> Result<(), Pro
     let folding = shared.clone();
     let folded = tokio::task::spawn_blocking(move || fold::fold(&folding, job)).await;
     let Some(folded) = folded.map_err(|_| ProjectorError::Panicked)?? else { return Ok(()) };
-    let folded = &folded;
-    patiently(shared.patience, &shared.cancel, || async move {
-        let letters = fold::whole(shared.log.as_ref(), &folded.letters).await?;
-        Ok(write(shared, folded, &letters).await?)
-    })
-    .await?;
+    let Some(letters) = fold::whole(shared, &folded.letters).await? else { return Ok(()) };
+    let (folded, letters) = (&folded, &letters);
+    patiently(shared.patience, &shared.cancel, || async move { Ok(write(shared, folded, letters).await?) }).await?;
     shared.progress.slice_done();
     Ok(())
 }

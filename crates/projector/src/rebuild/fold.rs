@@ -1,11 +1,11 @@
 //! From the records of a slice to rows that can be copied.
 
-use super::Shared;
 use super::spill::Job;
+use super::{Shared, patiently};
 use crate::prepare::{Outcome, outcome};
 use crate::writer::{Sorted, behind, letter, rejection, sorted};
 use crate::{Built, Projection, ProjectorError};
-use eventlog::{Log, LogError, Record};
+use eventlog::Record;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Records between two looks at the clock and at whether to stop.
 const STEP: usize = 256;
-/// Records that are read at once for the headers of some of them.
-const READ: usize = 256;
+/// Records that are read at once, at most, for the headers of some of them.
+const READ: u64 = 8_192;
 /// Longest sleep of a throttled rebuild before it looks again whether to stop.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -112,13 +112,23 @@ pub fn build<P: Projection>(
     (built, letters)
 }
 
-/// The letters with what a scan leaves out: the records' headers.
-pub async fn whole(log: &dyn Log, letters: &[NewDeadLetter]) -> Result<Vec<NewDeadLetter>, LogError> {
+/// The letters with what a scan leaves out: the records' headers. Nothing when cancelled.
+pub async fn whole<P>(
+    shared: &Shared<P>,
+    letters: &[NewDeadLetter],
+) -> Result<Option<Vec<NewDeadLetter>>, ProjectorError> {
     let mut all: Vec<NewDeadLetter> = Vec::with_capacity(letters.len());
     while let Some(first) = letters.get(all.len()) {
-        let records = log.read(first.partition, first.offset, READ).await?;
-        let end = records.last().map_or(first.offset, |r| r.position.offset);
-        for l in letters[all.len()..].iter().take_while(|l| l.offset <= end.max(first.offset)) {
+        if shared.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        // A read costs as much for one record as for hundreds, and every slice has letters all over its partition.
+        let near = letters[all.len()..].iter().take_while(|l| l.offset - first.offset < READ).last();
+        let most = usize::try_from(near.map_or(0, |l| l.offset - first.offset)).unwrap_or_default() + 1;
+        let read = || async move { Ok(shared.log.read(first.partition, first.offset, most).await?) };
+        let records = patiently(shared.patience, &shared.cancel, read).await?;
+        let end = records.last().map_or(first.offset, |r| r.position.offset).max(first.offset);
+        for l in letters[all.len()..].iter().take_while(|l| l.offset <= end) {
             let with_headers = records.binary_search_by_key(&l.offset, |r| r.position.offset).map(|i| {
                 let whole = letter(&records[i], l.code, l.reason.clone(), l.parks);
                 NewDeadLetter { parked_behind: l.parked_behind, ..whole }
@@ -127,7 +137,7 @@ pub async fn whole(log: &dyn Log, letters: &[NewDeadLetter]) -> Result<Vec<NewDe
             all.push(with_headers.unwrap_or_else(|_| l.clone()));
         }
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// The rows in the form that the database takes fastest, table by table, so that few of them are there twice.
