@@ -43,7 +43,7 @@ const MOST_ISSUES: usize = 100;
 const LARGE_BODY: usize = 64 << 10;
 /// Bodies under way at a time, as multiples of the largest: what they become takes about ten times their bytes.
 const BODIES_UNDER_WAY: usize = 4;
-/// Appointments whose last state is remembered; each patient of a group's counts.
+/// Appointments whose last state is remembered; each patient of a group's counts, twice where the Patient is sent as well.
 const RECENT_APPOINTMENTS: usize = 50_000;
 
 /// Limits of the FHIR end points.

@@ -1,6 +1,6 @@
 //! What appointments lately were: a bounded memory that tells a move from a first booking, and a state that came back from
 //! one that is told again. At the start it is filled from the end of the log. Each patient of a group's appointment has one of
-//! his own.
+//! his own, under both of what a patient is known by: a Patient may come with some versions, and not with others.
 //!
 //! It is a help, no more. Ids of events are derived from the state that is told; what is forgotten here makes a move look
 //! like a booking at another time, and never an event twice.
@@ -24,6 +24,8 @@ pub(super) type Details = [Option<u64>; 2];
 /// What is kept of an appointment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
+    /// Under whose pseudonym it was last told, as a [`key`].
+    patient: u64,
     order: Order,
     /// Hashes of the states that it had, and how often it had left and come back to each.
     states: Vec<(u64, u16)>,
@@ -62,15 +64,38 @@ pub(super) struct Visit {
     pub changed: bool,
 }
 
+fn later(a: Order, b: Order) -> bool {
+    match (a.0, b.0) {
+        (Some(x), Some(y)) if x != y => x > y,
+        _ => matches!((a.1, b.1), (Some(x), Some(y)) if x > y),
+    }
+}
+
+/// The [`key`]s of one appointment: by its patient's pseudonym, and by what the reference itself says of him.
+pub(super) struct Keys {
+    pub pseudonym: u64,
+    pub reference: u64,
+}
+
+impl Keys {
+    /// What goes on; not what another number's patient was told: two servers, not told apart, may both have a Patient/1.
+    pub(super) fn known(&self, under: impl Fn(u64) -> Option<Known>) -> Known {
+        let &Self { pseudonym, reference } = self;
+        let mine = |k: &Known| pseudonym == reference || [pseudonym, reference].contains(&k.patient);
+        let (this, same) = (under(pseudonym), under(reference).filter(mine));
+        let known = match (this, same) {
+            (Some(this), Some(same)) if later(this.order, same.order) => this,
+            (this, same) => same.or(this).unwrap_or_default(),
+        };
+        Known { patient: pseudonym, ..known }
+    }
+}
+
 impl Known {
     /// Takes a version in.
     pub(super) fn visit(&mut self, version: Version) -> Visit {
         let Version { order, state, start, details } = version;
         let at = self.states.iter().position(|(s, _)| *s == state);
-        let later = |a: Order, b: Order| match (a.0, b.0) {
-            (Some(x), Some(y)) if x != y => x > y,
-            _ => matches!((a.1, b.1), (Some(x), Some(y)) if x > y),
-        };
         let (left, newer) = (at.is_some_and(|i| i != self.now), later(order, self.order));
         if later(self.order, order) || (left && !newer) {
             // An old version once more, or one that doesn't say that it is a new one: it changes nothing.
@@ -150,7 +175,7 @@ impl Appointments {
     pub(super) fn learn(&self, event: &Event) {
         let Some((key, version)) = version_of(event) else { return };
         let mut known = self.known();
-        let mut appointment = known.get(key).cloned().unwrap_or_default();
+        let mut appointment = known.get(key).cloned().unwrap_or(Known { patient: key, ..Known::default() });
         appointment.visit(version);
         known.insert(key, appointment);
     }
@@ -165,7 +190,7 @@ pub(super) fn booked_for(start: i64) -> String {
     format!("booked for {start}")
 }
 
-/// Under what an appointment is remembered: the server, `Appointment/id` and the patient's pseudonym.
+/// Under what an appointment is remembered: the server, `Appointment/id` and what the patient is known by.
 pub(super) fn key(source: &str, name: &str, patient: &str) -> u64 {
     xxh3_64(format!("{source}\u{1f}{name}\u{1f}{patient}").as_bytes())
 }

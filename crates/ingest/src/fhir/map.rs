@@ -10,7 +10,7 @@ mod patient;
 mod questionnaire;
 mod request;
 
-use super::appointments::{Appointments, Known, Order, Version, Visit};
+use super::appointments::{Appointments, Keys, Known, Order, Version, Visit};
 use super::element::When;
 use super::outcome::Issue;
 use super::reference::{Link, Subject};
@@ -44,10 +44,13 @@ pub(super) struct Memory<'m> {
 }
 
 impl Memory<'_> {
-    /// What a version is, given those of the same key that came before; they are one more from here on.
-    fn visit(&mut self, key: u64, version: Version) -> Visit {
-        let known = self.changes.entry(key).or_insert_with(|| self.appointments.get(key).unwrap_or_default());
-        known.visit(version)
+    /// What a version is, given those of the same appointment that came before; they are one more from here on.
+    fn visit(&mut self, keys: &Keys, version: Version) -> Visit {
+        let mut known = keys.known(|key| self.changes.get(&key).cloned().or_else(|| self.appointments.get(key)));
+        let visit = known.visit(version);
+        self.changes.insert(keys.reference, known.clone());
+        self.changes.insert(keys.pseudonym, known);
+        visit
     }
 }
 

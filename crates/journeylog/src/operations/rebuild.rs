@@ -217,7 +217,7 @@ impl Job<'_> {
         let old = self.active.as_ref().map_or(0, |g| g.number);
         let Some(found) = found else {
             return self.say(format!(
-                "not compared: generation {old} was made by a version with other tables, or is too far behind the log"
+                "not compared: generation {old} was made by another version, or is too far behind the log"
             ));
         };
         let left_out = found.keys_left_out;

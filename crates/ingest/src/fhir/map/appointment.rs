@@ -3,7 +3,7 @@
 mod details;
 
 use super::{Mapped, Memory, NOT_A_PATIENT, Told, Unit};
-use crate::fhir::appointments::{self, ARRIVED, REQUESTED, Version, Visit, booked_for, key};
+use crate::fhir::appointments::{self, ARRIVED, Keys, REQUESTED, Version, Visit, booked_for, key};
 use crate::fhir::element::{Code, When};
 use crate::fhir::outcome::Issue;
 use crate::fhir::reference::Subject;
@@ -40,7 +40,8 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
     };
     let mut all = Vec::new();
     for patient in &patients {
-        let visit = memory.visit(key(unit.source, &unit.name(), &patient.id), version);
+        let of = |patient: &str| key(unit.source, &unit.name(), patient);
+        let visit = memory.visit(&Keys { pseudonym: of(&patient.id), reference: of(&patient.key) }, version);
         let told = Telling { unit, patient, state: named(&state, visit), visit, d: &details };
         all.extend(told.events(status)?);
     }

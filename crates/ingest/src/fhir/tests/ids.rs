@@ -1,6 +1,8 @@
 //! Which events are one: never those of two patients, though two servers that nobody told apart (neither is listed, and
 //! neither sends `fullUrl`) both count from 1; and always those that two resources tell of one patient.
 
+mod remembered;
+
 use super::*;
 use std::collections::BTreeMap;
 
