@@ -3,7 +3,7 @@
 use super::{Engine, Pool, StoreError, Target, Tx, postgres, sqlite};
 use domain::table::{Row, Type, Value};
 
-/// Entries of each column's histogram; its sample is 300 times as many rows. Autovacuum will look closer.
+/// Entries of each column's histogram; its sample is 300 times as many rows: enough for keys, until autovacuum looks closer as rows change.
 const STATISTICS: u32 = 25;
 /// Events that one transaction of a rebuild folds and writes, on PostgreSQL: what bounds its memory.
 const SLICE_POSTGRES: u64 = 50_000;
