@@ -17,6 +17,7 @@ pub mod rebuild;
 mod redrive;
 mod replay;
 mod retry;
+mod sorted;
 mod start;
 mod verify;
 mod writer;
@@ -38,6 +39,7 @@ use domain::table::Row;
 use eventlog::Position;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// How a view takes events: what it keeps of each, and how it writes a batch of that.
@@ -46,6 +48,10 @@ use store::{Generation, StoreError, Tx, ViewSpec};
 pub trait Projection: Send + Sync + 'static {
     /// What is kept of an event until it is written.
     type Item: Send + Sync;
+
+    /// From the beginning of one small transaction to that of the next, at least: what comes meanwhile is written together.
+    /// An event that comes alone doesn't wait.
+    const GATHER: Duration;
 
     /// The view's name and tables.
     fn spec(&self) -> ViewSpec;
@@ -80,6 +86,7 @@ pub trait Projection: Send + Sync + 'static {
 
 impl<P: Projection> Projection for Arc<P> {
     type Item = P::Item;
+    const GATHER: Duration = P::GATHER;
 
     fn spec(&self) -> ViewSpec {
         (**self).spec()

@@ -31,7 +31,7 @@ impl Default for Options {
             group: "journeylog".into(),
             workers: 2,
             batch: 5_000,
-            in_flight: 11_000,
+            in_flight: 8_000,
             in_flight_bytes: 16 << 20,
             patience: Duration::from_secs(120),
             link: None,

@@ -9,7 +9,7 @@ pub mod reader;
 
 use crate::folded::compare;
 use crate::prepare::{Outcome, outcome};
-use crate::writer::{letter, rejection};
+use crate::sorted::{letter, rejection};
 use crate::{Projection, ProjectorError};
 use domain::table::{Row, Value};
 use eventlog::{Log, Record};

@@ -36,6 +36,9 @@ const TURN_OF_OTHERS: Duration = Duration::from_millis(30);
 /// Slices of the next partition that wait in files, at most: each is an open file.
 const MOST_AHEAD: usize = 64;
 
+/// Slices that are written besides those that are folded: a worker waits for the database for a third of its time.
+const WRITTEN: usize = 1;
+
 /// Workers that one reader feeds: reading is much faster than folding.
 const FED_BY_ONE: usize = 4;
 
@@ -48,7 +51,7 @@ pub const fn partitions_in_files(workers: usize) -> usize {
 /// Settings of a rebuild.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Slices that are folded and written at once.
+    /// Slices that are folded at once.
     pub workers: usize,
     /// Events a second, at most; `None` for as fast as it goes.
     pub throttle: Option<NonZeroU32>,
@@ -232,7 +235,7 @@ async fn fill<P: Projection>(shared: &Arc<Shared<P>>, slices: &[Slice], workers:
         tasks.spawn_blocking(move || reader.run());
     }
     drop(jobs);
-    for _ in 0..workers {
+    for _ in 0..workers + WRITTEN {
         let (shared, queue) = (shared.clone(), queue.clone());
         tasks.spawn(async move {
             loop {

@@ -5,7 +5,7 @@
 
 use crate::patient::{Difference, difference, rows_of, tables};
 use crate::prepare::{Outcome, outcome};
-use crate::writer::BEHIND;
+use crate::sorted::BEHIND;
 use crate::{Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::BTreeMap;

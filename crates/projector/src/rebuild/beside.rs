@@ -4,7 +4,7 @@ use super::{Phase, Place, patiently};
 use crate::dispatch::transient;
 use crate::prepare::{Prepared, outcome};
 use crate::retry::Retry;
-use crate::writer::{rejection, sort};
+use crate::sorted::{rejection, sort};
 use crate::{Options, Projection, ProjectorError, run};
 use eventlog::{Log, LogError, Record};
 use futures::StreamExt as _;

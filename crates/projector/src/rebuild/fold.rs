@@ -3,7 +3,7 @@
 use super::spill::Job;
 use super::{Shared, patiently};
 use crate::prepare::{Outcome, outcome};
-use crate::writer::{Sorted, behind, letter, rejection, sorted};
+use crate::sorted::{Sorted, behind, letter, rejection, sorted};
 use crate::{Built, Projection, ProjectorError};
 use eventlog::Record;
 use std::collections::{BTreeMap, HashMap};

@@ -43,11 +43,16 @@ pub struct Progress {
     behind: AtomicU64,
 }
 
+/// What a slice has of its partition's events, about; all of them together have all.
+fn share(s: &Slice) -> u64 {
+    let (events, slices) = (s.to - s.from, u64::from(s.slices.max(1)));
+    events / slices + u64::from(u64::from(s.slice) < events % slices)
+}
+
 impl Progress {
     pub(super) fn begin(&self, slices: &[Slice]) {
-        let events = |s: &Slice| (s.to - s.from) / u64::from(s.slices.max(1));
-        let done: u64 = slices.iter().filter(|s| s.done).map(events).sum();
-        self.total.store(slices.iter().map(events).sum(), Relaxed);
+        let done: u64 = slices.iter().filter(|s| s.done).map(share).sum();
+        self.total.store(slices.iter().map(share).sum(), Relaxed);
         self.resumed.store(done, Relaxed);
         self.events.store(done, Relaxed);
         self.slices.store(slices.len() as u64, Relaxed);
@@ -99,5 +104,18 @@ impl Progress {
     #[must_use]
     pub fn behind(&self) -> u64 {
         self.behind.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slices_of_a_partition_have_all_of_its_events() {
+        let slice = |slice| Slice { partition: 0, slice, slices: 7, from: 3, to: 103, done: slice == 1 };
+        let progress = Progress::default();
+        progress.begin(&(0..7).map(slice).collect::<Vec<_>>());
+        assert_eq!((progress.events(), progress.slices()), ((15, 100), (1, 7)));
     }
 }

@@ -4,6 +4,7 @@ use domain::Event;
 use eventlog::Position;
 use journeylog_projector::{Built, Projection, Rejected};
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// Changes what is built.
@@ -20,6 +21,7 @@ pub struct Faulty<P> {
 
 impl<P: Projection> Projection for Faulty<P> {
     type Item = P::Item;
+    const GATHER: Duration = P::GATHER;
     fn spec(&self) -> ViewSpec {
         self.view.spec()
     }

@@ -6,7 +6,7 @@ use domain::table::{Row, Type, Value};
 /// Entries of each column's histogram; its sample is 300 times as many rows: enough for keys, until autovacuum looks closer as rows change.
 const STATISTICS: u32 = 25;
 /// Events that one transaction of a rebuild folds and writes, on PostgreSQL: what bounds its memory.
-const SLICE_POSTGRES: u64 = 50_000;
+const SLICE_POSTGRES: u64 = 35_000;
 /// The same on SQLite, whose live writer waits for the transaction.
 const SLICE_SQLITE: u64 = 10_000;
 /// What a binary COPY begins with: signature, flags, length of the extension.

@@ -17,20 +17,28 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CHUNKS: [usize; 4] = [256, 32, 4, 1];
 /// Arguments that a statement may have (SQLITE_MAX_VARIABLE_NUMBER).
 const MAX_ARGUMENTS: usize = 32_766;
+/// Pages (of 4 KiB) in the write-ahead log before it is copied back.
+const WAL_PAGES: u32 = 4096;
+/// Page cache of each connection, in KiB.
+const CACHE_KIB: u32 = 4096;
+/// Rows that a connection's thread reads ahead.
+const ROWS_AHEAD: usize = 512;
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;
 
 pub(super) async fn connect(path: &str, connections: u32) -> Result<SqlitePool, StoreError> {
     let memory = path == ":memory:";
     let options = SqliteConnectOptions::new().foreign_keys(false).busy_timeout(BUSY_TIMEOUT);
-    let options = options.statement_cache_capacity(STATEMENTS);
+    let options = options.statement_cache_capacity(STATEMENTS).row_buffer_size(ROWS_AHEAD);
+    let options = options.pragma("cache_size", format!("-{CACHE_KIB}"));
     let options = if memory {
         options.in_memory(true)
     } else {
         // NORMAL: a power cut may lose the last commits, but never breaks the file. Rows and checkpoint are lost
         // together, and the log, which is the truth, gives them again.
         let options = options.filename(path.trim_start_matches("//")).create_if_missing(true);
-        options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal)
+        let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+        options.pragma("wal_autocheckpoint", WAL_PAGES.to_string())
     };
     let pool =
         SqlitePoolOptions::new().max_connections(if memory { 1 } else { connections }).test_before_acquire(false);
