@@ -21,6 +21,7 @@ check: ## What CI checks besides tests; changes nothing
 	cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 >/dev/null
 	cargo run --quiet --locked -p journeylog -- schemas check
 	tests/api-drift.sh
+	! git ls-files -s '*.sh' | grep -v '^100755'
 	cargo test -p journeylog -p journeylog-store --quiet --locked --test arrows --test migrations
 
 bench: ## Measure, as ratios to limits measured in the same run (docs/benchmarks.md)

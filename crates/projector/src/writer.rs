@@ -47,7 +47,7 @@ impl<P: Projection> Writer<P> {
     /// Writes until told to stop, or until it can't.
     pub async fn run(mut self, mut from: mpsc::Receiver<Message<Prepared<P::Item>>>) -> Result<(), ProjectorError> {
         let mut held = None;
-        let mut next = Instant::now();
+        let mut earliest = Instant::now();
         loop {
             let message = match held.take() {
                 Some(message) => message,
@@ -75,7 +75,7 @@ impl<P: Projection> Writer<P> {
                 Message::Records(mut batch, room) => {
                     let mut rooms = vec![room];
                     if batch.len() < FULL {
-                        tokio::time::sleep_until(next.into()).await;
+                        tokio::time::sleep_until(earliest.into()).await;
                     }
                     // Everything that waits goes into this transaction: the more there is to do, the larger it is.
                     while let Ok(next) = from.try_recv() {
@@ -90,7 +90,7 @@ impl<P: Projection> Writer<P> {
                             }
                         }
                     }
-                    next = Instant::now() + P::GATHER;
+                    earliest = Instant::now() + P::GATHER;
                     self.commit(&batch).await?;
                 }
             }

@@ -5,16 +5,20 @@ mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod databases;
 
+use common::faulty::Faulty;
 use common::running::{Running, follow_ups, mot, options, seen, seen_by, timeline};
 use common::{MemoryLog, event, some};
 use domain::Event;
 use domain::facts::Facts;
 use domain::table::{Row, Table, Value};
+use domain::views::follow_ups::FollowUps;
 use domain::views::timeline::Timeline;
 use domain::views::{EventRows, PatientFold};
-use journeylog_projector::{Options, Projection as _};
+use journeylog_projector::{Folded, Options, Projection};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use store::{Engine, State, Store};
 
 /// The rows of a table, in the order of its key.
@@ -80,6 +84,27 @@ fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {
             log.publish(&some(n / 2, 23)); // resent, late
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_one_by_one_is_gathered() {
+    let store = Store::connect("sqlite::memory:", 1).await.unwrap();
+    let (log, transactions) = (MemoryLog::new(1), Arc::new(AtomicU32::new(0)));
+    let counted = transactions.clone();
+    let written = Arc::new(move |_| drop(counted.fetch_add(1, Ordering::Relaxed)));
+    let view = Arc::new(Faulty { written, ..Faulty::new(follow_ups()) });
+    let begun = Instant::now();
+    let running = Running::start(view.clone(), &log, &store, &Options { workers: 1, ..options() });
+    for n in 0..200 {
+        log.publish(&some(n, 23));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    seen(&store, "follow_ups", &log).await;
+    let most = begun.elapsed().as_millis() / Faulty::<Folded<FollowUps>>::GATHER.as_millis() + 1;
+    running.stop().await;
+    let transactions = transactions.load(Ordering::Relaxed);
+    assert!(transactions > 1 && u128::from(transactions) <= most, "{transactions} transactions, at most {most}");
+    equals_the_fold(&FollowUps, &store, &log).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -251,7 +251,7 @@ async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
             (|b| b.tables[0][0][1] = "t-of-nobody".into(), [1, 1, 0], &[]),
         ];
         for (fault, wanted, columns) in faults {
-            let faulty = Arc::new(Faulty { view: sound.clone(), item: Arc::new(|_| {}), build: fault });
+            let faulty = Arc::new(Faulty { build: fault, ..Faulty::new(sound.clone()) });
             let generation = begin(&*faulty, &log, &store, 1_000_000).await;
             let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
             rebuild::rebuild(&faulty, &generation, &place(&log, &store, &progress, &never), &fast(Some(1)))

@@ -45,7 +45,7 @@ async fn a_fault_is_mended<P: Projection + Clone>(view: &P, store: &Store) {
     }
     publish(60..130);
     let item = move |e: &domain::Event| assert!(!ids.contains(&e.header().event_id), "a fault in the fold");
-    let faulty = Faulty { view: view.clone(), item: Arc::new(item), build: |_| {} };
+    let faulty = Faulty { item: Arc::new(item), ..Faulty::new(view.clone()) };
     let name = view.spec().name;
     let run = Running::start(faulty.clone(), &log, store, &options());
     seen(store, name, &log).await;

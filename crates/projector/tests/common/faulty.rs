@@ -17,6 +17,15 @@ pub struct Faulty<P> {
     /// Sees each event before it is taken, and may panic.
     pub item: Arc<dyn Fn(&Event) + Send + Sync>,
     pub build: Fault,
+    /// Told how many items each transaction writes.
+    pub written: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl<P> Faulty<P> {
+    /// Without a fault.
+    pub fn new(view: P) -> Self {
+        Self { view, item: Arc::new(|_| {}), build: |_| {}, written: Arc::new(|_| {}) }
+    }
 }
 
 impl<P: Projection> Projection for Faulty<P> {
@@ -44,6 +53,7 @@ impl<P: Projection> Projection for Faulty<P> {
         self.view.has_all(whole, part)
     }
     async fn write(&self, tx: &mut Tx, g: &Generation, items: &[&P::Item]) -> Result<Vec<Rejected>, StoreError> {
+        (self.written)(items.len());
         self.view.write(tx, g, items).await
     }
 }
