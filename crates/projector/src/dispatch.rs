@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Messages that wait for each half of a worker, at most; their records are bounded by [`Options::in_flight`].
 const QUEUE: usize = 64;
 /// Records in one message, at most: the first of many can be written while the last are decoded.
-const MESSAGE: usize = 512;
+pub const MESSAGE: usize = 512;
 /// Pause before reading again from an earlier checkpoint.
 const REWIND_PAUSE: Duration = Duration::from_millis(200);
 

@@ -7,7 +7,6 @@ use domain::views::EventRows;
 use eventlog::Position;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 use store::{Generation, StoreError, Target, Tx, ViewSpec};
 
 /// Makes a projection of an [`EventRows`].
@@ -28,7 +27,6 @@ impl Item {
 
 impl<V: EventRows> Projection for Rows<V> {
     type Item = Item;
-    const GATHER: Duration = Duration::ZERO;
 
     fn spec(&self) -> ViewSpec {
         ViewSpec { name: self.0, version: V::VERSION, tables: V::TABLES, state: false }

@@ -9,7 +9,6 @@ use eventlog::Position;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// Patients folded between two chances for other tasks to run.
@@ -67,8 +66,6 @@ fn by_patient<'i>(patients: impl Iterator<Item = &'i str>) -> Vec<(&'i str, Vec<
 
 impl<F: PatientFold> Projection for Folded<F> {
     type Item = Item<F::Fact>;
-    /// A patient's state and rows are written anew with each batch.
-    const GATHER: Duration = Duration::from_millis(25);
 
     fn spec(&self) -> ViewSpec {
         ViewSpec { name: self.0, version: F::VERSION, tables: F::TABLES, state: true }

@@ -39,7 +39,6 @@ use domain::table::Row;
 use eventlog::Position;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// How a view takes events: what it keeps of each, and how it writes a batch of that.
@@ -48,10 +47,6 @@ use store::{Generation, StoreError, Tx, ViewSpec};
 pub trait Projection: Send + Sync + 'static {
     /// What is kept of an event until it is written.
     type Item: Send + Sync;
-
-    /// From the beginning of one small transaction to that of the next, at least: what comes meanwhile is written together.
-    /// An event that comes alone doesn't wait.
-    const GATHER: Duration;
 
     /// The view's name and tables.
     fn spec(&self) -> ViewSpec;
@@ -86,7 +81,6 @@ pub trait Projection: Send + Sync + 'static {
 
 impl<P: Projection> Projection for Arc<P> {
     type Item = P::Item;
-    const GATHER: Duration = P::GATHER;
 
     fn spec(&self) -> ViewSpec {
         (**self).spec()

@@ -4,7 +4,6 @@ use crate::{Built, Projection, Rejected};
 use domain::Event;
 use domain::views::Until;
 use eventlog::Position;
-use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// A projection that takes in only what belongs to the past that is asked for.
@@ -18,7 +17,6 @@ pub struct Limited<P> {
 
 impl<P: Projection> Projection for Limited<P> {
     type Item = P::Item;
-    const GATHER: Duration = P::GATHER;
 
     fn spec(&self) -> ViewSpec {
         self.view.spec()

@@ -15,10 +15,9 @@ pub use beside::{Switched, catch_up, compare, switch};
 pub use progress::{Phase, Progress};
 pub use sample::{Sample, sample};
 
-use crate::dispatch::transient;
 use crate::retry::Retry;
 use crate::{Projection, ProjectorError};
-use eventlog::{Log, LogError};
+use eventlog::Log;
 use fold::{Folded, Pace};
 use spill::{Job, Reader};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +35,8 @@ const TURN_OF_OTHERS: Duration = Duration::from_millis(30);
 /// Slices of the next partition that wait in files, at most: each is an open file.
 const MOST_AHEAD: usize = 64;
 
-/// Slices that are written besides those that are folded: a worker waits for the database for a third of its time.
-const WRITTEN: usize = 1;
+/// Workers besides those that are asked for: with two, each waited for PostgreSQL a third of its time.
+pub const SPARE_WORKERS: usize = 1;
 
 /// Workers that one reader feeds: reading is much faster than folding.
 const FED_BY_ONE: usize = 4;
@@ -51,7 +50,7 @@ pub const fn partitions_in_files(workers: usize) -> usize {
 /// Settings of a rebuild.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Slices that are folded at once.
+    /// Slices that are in hand at once, besides that of a spare worker.
     pub workers: usize,
     /// Events a second, at most; `None` for as fast as it goes.
     pub throttle: Option<NonZeroU32>,
@@ -199,12 +198,7 @@ async fn patiently<T, F: Future<Output = Result<T, ProjectorError>>>(
             Ok(done) => return Ok(done),
             Err(e) => e,
         };
-        let passes = match &e {
-            ProjectorError::Store(e) => e.is_transient(),
-            ProjectorError::Log(e) => transient(e),
-            _ => false,
-        };
-        if !passes || !retry.again(cancel).await {
+        if !e.is_transient() || !retry.again(cancel).await {
             return Err(e);
         }
         tracing::warn!(error = %e, "trying again");
@@ -235,7 +229,7 @@ async fn fill<P: Projection>(shared: &Arc<Shared<P>>, slices: &[Slice], workers:
         tasks.spawn_blocking(move || reader.run());
     }
     drop(jobs);
-    for _ in 0..workers + WRITTEN {
+    for _ in 0..workers + SPARE_WORKERS {
         let (shared, queue) = (shared.clone(), queue.clone());
         tasks.spawn(async move {
             loop {
@@ -287,9 +281,4 @@ async fn write<P>(shared: &Shared<P>, folded: &Folded, letters: &[NewDeadLetter]
         tokio::time::sleep(TURN_OF_OTHERS).await;
     }
     Ok(())
-}
-
-/// Whether reading again may help.
-const fn passes(e: &LogError) -> bool {
-    transient(e)
 }

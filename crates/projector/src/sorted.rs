@@ -9,17 +9,17 @@ use store::NewDeadLetter;
 /// Why a record waits whose key is parked.
 pub const BEHIND: &str = "waits behind an earlier record of its key";
 /// Longest name of a source, bytes.
-const MAX_SOURCE: usize = 64;
+const MAX_SOURCE_BYTES: usize = 64;
 
 /// Sorts records into what is to be written and what is a dead letter already; also how many there are.
-pub fn sort<'b, I: 'b>(
+pub fn sort_all<'b, I: 'b>(
     records: impl Iterator<Item = &'b Prepared<I>>,
     parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>,
 ) -> (Vec<(&'b Record, &'b I)>, Vec<NewDeadLetter>, u64) {
     let (mut items, mut letters, mut count) = (Vec::new(), Vec::new(), 0);
     for prepared in records {
         count += 1;
-        match sorted(&prepared.record, prepared.outcome.as_ref(), parked) {
+        match sort_one(&prepared.record, prepared.outcome.as_ref(), parked) {
             Sorted::Item(item) => items.push((&prepared.record, item)),
             Sorted::Letter(letter) => letters.push(letter),
             Sorted::Unused => {}
@@ -39,7 +39,7 @@ pub enum Sorted<I> {
 }
 
 /// Sorts one record, whose key may be parked; notes the key when the record parks it.
-pub fn sorted<I>(record: &Record, outcome: Outcome<I>, parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>) -> Sorted<I> {
+pub fn sort_one<I>(record: &Record, outcome: Outcome<I>, parked: &mut BTreeMap<u32, BTreeSet<Vec<u8>>>) -> Sorted<I> {
     let waits = parked.get(&record.position.partition).is_some_and(|keys| keys.contains(&record.key[..]));
     match outcome {
         _ if waits => Sorted::Letter(behind(record)),
@@ -92,7 +92,7 @@ fn source(record: &Record) -> Option<String> {
     };
     // Anybody may write headers: what is no name is not shown later on.
     let name = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
-    (!system.is_empty() && system.len() <= MAX_SOURCE && system.chars().all(name)).then(|| system.to_owned())
+    (!system.is_empty() && system.len() <= MAX_SOURCE_BYTES && system.chars().all(name)).then(|| system.to_owned())
 }
 
 /// A header's value, where it is text.

@@ -1,8 +1,9 @@
 //! The second half of a worker: one transaction per batch.
 
+use crate::dispatch::MESSAGE;
 use crate::prepare::{Message, Prepared};
 use crate::retry::Retry;
-use crate::sorted::{header, rejection, sort};
+use crate::sorted::{header, rejection, sort_all};
 use crate::{Options, Projection, ProjectorError, isolate};
 use eventlog::{Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use store::{Advance, Durability, Generation, NewDeadLetter, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 /// How often an idle worker looks whether the store still has what it wrote.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
-/// Records that are worth a transaction at once.
-const FULL: usize = 512;
+/// From the beginning of one small transaction of a view with states to that of the next, at least: a patient's state and rows are
+/// written anew with each. What is small has less than a message of a projector that is behind.
+const GATHER: Duration = Duration::from_millis(25);
 /// Sources that are counted each by its name, at most; the others are counted together.
 const MAX_SOURCES: usize = 50;
 /// Traces that one batch links to, at most.
@@ -43,10 +45,30 @@ pub struct Writer<P: Projection> {
 
 type Batch<P> = Vec<Prepared<<P as Projection>::Item>>;
 
+/// Adds what waits, as much as a transaction takes: the more there is to do, the larger it is. Gives back what isn't part of it.
+fn take<I>(
+    from: &mut mpsc::Receiver<Message<Prepared<I>>>,
+    batch: &mut Vec<Prepared<I>>,
+    rooms: &mut Vec<OwnedSemaphorePermit>,
+    most: usize,
+) -> Option<Message<Prepared<I>>> {
+    while let Ok(message) = from.try_recv() {
+        match message {
+            Message::Records(more, room) if batch.len() + more.len() <= most => {
+                batch.extend(more);
+                rooms.push(room);
+            }
+            other => return Some(other),
+        }
+    }
+    None
+}
+
 impl<P: Projection> Writer<P> {
     /// Writes until told to stop, or until it can't.
     pub async fn run(mut self, mut from: mpsc::Receiver<Message<Prepared<P::Item>>>) -> Result<(), ProjectorError> {
         let mut held = None;
+        let gather = self.generation.state().map_or(Duration::ZERO, |_| GATHER);
         let mut earliest = Instant::now();
         loop {
             let message = match held.take() {
@@ -74,23 +96,16 @@ impl<P: Projection> Writer<P> {
                 }
                 Message::Records(mut batch, room) => {
                     let mut rooms = vec![room];
-                    if batch.len() < FULL {
-                        tokio::time::sleep_until(earliest.into()).await;
-                    }
-                    // Everything that waits goes into this transaction: the more there is to do, the larger it is.
-                    while let Ok(next) = from.try_recv() {
-                        match next {
-                            Message::Records(more, room) if batch.len() + more.len() <= self.options.batch => {
-                                batch.extend(more);
-                                rooms.push(room);
-                            }
-                            other => {
-                                held = Some(other);
-                                break;
-                            }
+                    held = take(&mut from, &mut batch, &mut rooms, self.options.batch);
+                    let small = held.is_none() && batch.len() < MESSAGE.min(self.options.batch);
+                    if small && Instant::now() < earliest {
+                        tokio::select! {
+                            () = self.stop.cancelled() => return Ok(()),
+                            () = tokio::time::sleep_until(earliest.into()) => {}
                         }
+                        held = take(&mut from, &mut batch, &mut rooms, self.options.batch);
                     }
-                    earliest = Instant::now() + P::GATHER;
+                    earliest = Instant::now() + gather;
                     self.commit(&batch).await?;
                 }
             }
@@ -204,7 +219,7 @@ impl<P: Projection> Writer<P> {
             let at = p.record.position;
             moved.contains_key(&at.partition) && self.expected.get(&at.partition).is_some_and(|e| *e <= at.offset)
         });
-        let (items, mut letters, records) = sort(mine, &mut parked);
+        let (items, mut letters, records) = sort_all(mine, &mut parked);
         let rejected = if singly {
             isolate::write(&*self.view, &mut tx, &self.generation, &items).await?
         } else {

@@ -1,4 +1,4 @@
-//! The one place that names the engines; `engine/postgres.rs` and `engine/sqlite.rs` are its two hands.
+//! This module alone names the engines; `engine/postgres.rs` and `engine/sqlite.rs` are its two hands, `engine/tx.rs` its transactions.
 //!
 //! Everything above it writes SQL that both engines take: `$1` arguments, `bigint`, `text`, `ON CONFLICT`, `json` as text.
 

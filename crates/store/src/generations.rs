@@ -5,7 +5,7 @@
 mod ddl;
 mod rebuild;
 
-pub use rebuild::Slice;
+pub use rebuild::{Slice, slices_of};
 
 use crate::{Durability, Store, StoreError, Target};
 use domain::table::{Table, Type};

@@ -20,7 +20,7 @@ pub use dead_letters::{
     key_hash, key_number, letter_id,
 };
 pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
-pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec};
+pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec, slices_of};
 pub use intake::IntakeCount;
 pub use operations::{NewOperation, Operation};
 

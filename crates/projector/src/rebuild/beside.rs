@@ -1,10 +1,9 @@
 //! A filled generation beside the live one: it catches up, is compared, and readers are switched to it.
 
 use super::{Phase, Place, patiently};
-use crate::dispatch::transient;
 use crate::prepare::{Prepared, outcome};
 use crate::retry::Retry;
-use crate::sorted::{rejection, sort};
+use crate::sorted::{rejection, sort_all};
 use crate::{Options, Projection, ProjectorError, run};
 use eventlog::{Log, LogError, Record};
 use futures::StreamExt as _;
@@ -150,12 +149,7 @@ pub async fn switch<P: Projection>(
             Ok(switched) => return Ok(switched),
             Err(e) => e,
         };
-        let passes = match &e {
-            ProjectorError::Store(e) => e.is_transient(),
-            ProjectorError::Log(e) => transient(e),
-            ProjectorError::Behind { .. } => true,
-            _ => false,
-        };
+        let passes = e.is_transient() || matches!(e, ProjectorError::Behind { .. });
         if !passes || !retry.again(cancel).await {
             return Err(e);
         }
@@ -262,7 +256,7 @@ async fn close<P: Projection>(
     for (partition, _) in moved.iter().filter(|(_, parked)| **parked > 0) {
         parked.insert(*partition, tx.parked(generation, *partition).await?);
     }
-    let (items, mut letters, _) = sort(prepared.iter(), &mut parked);
+    let (items, mut letters, _) = sort_all(prepared.iter(), &mut parked);
     let plain: Vec<&P::Item> = items.iter().map(|(_, item)| *item).collect();
     let rejected = view.write(tx, generation, &plain).await?;
     letters.extend(rejected.iter().filter_map(|r| Some(rejection(items.get(r.index)?.0, r))));

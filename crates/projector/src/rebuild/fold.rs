@@ -3,7 +3,7 @@
 use super::spill::Job;
 use super::{Shared, patiently};
 use crate::prepare::{Outcome, outcome};
-use crate::sorted::{Sorted, behind, letter, rejection, sorted};
+use crate::sorted::{Sorted, behind, letter, rejection, sort_one};
 use crate::{Built, Projection, ProjectorError};
 use eventlog::Record;
 use std::collections::{BTreeMap, HashMap};
@@ -88,7 +88,7 @@ pub fn build<P: Projection>(
         (Vec::with_capacity(records.len()), Vec::new(), Vec::new(), Vec::new());
     let mut parked = BTreeMap::new();
     for (record, outcome) in records.iter().zip(outcomes) {
-        match sorted(record, outcome, &mut parked) {
+        match sort_one(record, outcome, &mut parked) {
             Sorted::Item(item) => {
                 items.push(item);
                 of.push(record);

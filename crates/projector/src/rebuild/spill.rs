@@ -1,7 +1,7 @@
 //! Reads partitions and splits them by key into slices, through files without a name.
 
-use super::passes;
 use crate::ProjectorError;
+use crate::dispatch::transient;
 use crate::retry::Retry;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use eventlog::{Log, LogError, Position, Record};
@@ -100,7 +100,7 @@ impl Reader {
                     Some(Err(e)) => e,
                 };
                 let retry = retry.get_or_insert_with(|| Retry::new(self.patience));
-                if !passes(&e) || !self.runtime.block_on(retry.again(&self.cancel)) {
+                if !transient(&e) || !self.runtime.block_on(retry.again(&self.cancel)) {
                     return Err(e.into());
                 }
                 continue 'again;

@@ -4,7 +4,6 @@ use domain::Event;
 use eventlog::Position;
 use journeylog_projector::{Built, Projection, Rejected};
 use std::sync::Arc;
-use std::time::Duration;
 use store::{Generation, StoreError, Tx, ViewSpec};
 
 /// Changes what is built.
@@ -30,7 +29,6 @@ impl<P> Faulty<P> {
 
 impl<P: Projection> Projection for Faulty<P> {
     type Item = P::Item;
-    const GATHER: Duration = P::GATHER;
     fn spec(&self) -> ViewSpec {
         self.view.spec()
     }

@@ -17,11 +17,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CHUNKS: [usize; 4] = [256, 32, 4, 1];
 /// Arguments that a statement may have (SQLITE_MAX_VARIABLE_NUMBER).
 const MAX_ARGUMENTS: usize = 32_766;
-/// Pages (of 4 KiB) in the write-ahead log before it is copied back.
+/// Pages (of 4 KiB) in the write-ahead log before it is copied back: what many transactions have changed is copied once.
 const WAL_PAGES: u32 = 4096;
-/// Page cache of each connection, in KiB.
-const CACHE_KIB: u32 = 4096;
-/// Rows that a connection's thread reads ahead.
+/// Rows that a connection's thread reads ahead: waking another thread for each few costs more than reading them.
 const ROWS_AHEAD: usize = 512;
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;
@@ -30,7 +28,6 @@ pub(super) async fn connect(path: &str, connections: u32) -> Result<SqlitePool, 
     let memory = path == ":memory:";
     let options = SqliteConnectOptions::new().foreign_keys(false).busy_timeout(BUSY_TIMEOUT);
     let options = options.statement_cache_capacity(STATEMENTS).row_buffer_size(ROWS_AHEAD);
-    let options = options.pragma("cache_size", format!("-{CACHE_KIB}"));
     let options = if memory {
         options.in_memory(true)
     } else {

@@ -18,7 +18,7 @@ pub enum Tx {
 }
 
 impl Tx {
-    /// As [`Engine::query`].
+    /// As [`crate::Engine::query`].
     ///
     /// # Errors
     /// Those of the database.
@@ -29,7 +29,7 @@ impl Tx {
         }
     }
 
-    /// As [`Engine::execute`].
+    /// As [`crate::Engine::execute`].
     ///
     /// # Errors
     /// Those of the database.
@@ -176,7 +176,7 @@ impl Tx {
     }
 
     /// Keeps every projector from moving on, and every other process from changing tables, until the transaction ends. What it
-    /// doesn't get within 400 ms it gives up, since those who wait behind it wait as well: a transient error.
+    /// doesn't get in time (`LOCK_WAIT_MS`) it gives up, since those who wait behind it wait as well: a transient error.
     ///
     /// # Errors
     /// Those of the database.
@@ -190,7 +190,7 @@ impl Tx {
         Ok(())
     }
 
-    /// From here on the transaction waits 400 ms for each lock, then gives up: those who wait behind it wait as well.
+    /// From here on the transaction gives up a lock that it doesn't get in time (`LOCK_WAIT_MS`): those who wait behind it wait as well.
     pub(crate) async fn wait_briefly(&mut self) -> Result<(), StoreError> {
         if let Self::Postgres(_) = self {
             self.batch(&format!("SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")).await?;

@@ -34,6 +34,12 @@ impl Slice {
     }
 }
 
+/// In how many slices of about `slice_events` a partition is cut.
+#[must_use]
+pub fn slices_of(events: u64, slice_events: u64) -> u64 {
+    events.div_ceil(slice_events.max(1)).min(MAX_SLICES)
+}
+
 impl Store {
     /// Begins a generation that a rebuild fills: tables without indexes, and what there is to fold: `[from, to)` of each
     /// partition, in parts of about `slice_events`.
@@ -55,7 +61,7 @@ impl Store {
         let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));
         for (partition, &(from, to)) in bounds.iter().enumerate() {
             let events = to.saturating_sub(from);
-            let slices = events.div_ceil(slice_events.max(1)).min(MAX_SLICES);
+            let slices = slices_of(events, slice_events);
             for slice in 0..slices {
                 let place = [spec.name.into(), number.into(), int(partition as u64), int(slice), int(slices)];
                 tx.execute(sql, &[&place[..], &[int(from), int(to)]].concat()).await?;

@@ -3,7 +3,7 @@
 use super::Job;
 use crate::views::spec;
 use projector::Projection;
-use projector::rebuild::{partitions_in_files, sample};
+use projector::rebuild::{SPARE_WORKERS, partitions_in_files, sample};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
     let all: Vec<u64> = bounds.iter().map(|(from, to)| to - from).collect();
     let events: u64 = all.iter().sum();
     let each = job.slice_events();
-    let slices: u64 = all.iter().map(|n| n.div_ceil(each)).sum();
+    let slices: u64 = all.iter().map(|n| store::slices_of(*n, each)).sum();
     let sample = sample(projection, &job.log, &job.store, &bounds).await?;
     let rate = sample.events as f64 / sample.took.as_secs_f64().max(0.001);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = job.settings.projector.workers.max(1);
-    let folding = events as f64 / rate.max(1.0) / workers.min(cores) as f64;
+    let folding = events as f64 / rate.max(1.0) / (workers.min(cores) + SPARE_WORKERS) as f64;
     let throttled = job.arguments.throttle.map_or(0.0, |most| events as f64 / f64::from(most.get()));
     let expected = folding.max(throttled) + folding * (AFTERWARDS - 1.0);
     let bytes = sample.bytes as f64 / sample.events.max(1) as f64;
@@ -59,7 +59,11 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     println!("view         {}", job.view.as_str());
-    println!("events       {events} in {} partitions, {slices} slices of at most {each}", bounds.len());
+    println!(
+        "events       {events} in {} partitions, {slices} slices of about {}",
+        bounds.len(),
+        events.checked_div(slices).unwrap_or(0)
+    );
     println!("rate         {rate:.0} events/s by one worker, measured on {} events; {workers} workers", sample.events);
     println!("time         about {expected:.0} s, indexes and comparison included");
     let files = match spilled {
