@@ -12,7 +12,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 libs=${JOURNEYLOG_TEST_KAFKA_LIBS:-$here/../../.cache/kafka/libs}
-ready_s=60
+ready_s=180
 stop_s=30
 
 die() { echo "kafka.sh: $*" >&2; exit 1; }
