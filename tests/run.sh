@@ -15,6 +15,7 @@ trap 'exit 130' INT TERM
 eval "$(tests/servers/kafka.sh start "$dir/kafka")"
 eval "$(tests/servers/postgres.sh start "$dir/postgres")"
 export JOURNEYLOG_TEST_KAFKA JOURNEYLOG_TEST_POSTGRES
+export JOURNEYLOG_TEST_MILLION=1 # lines that are to take little memory; a bare cargo test takes 200,000
 export JOURNEYLOG_TEST_KAFKA_DIR=$dir/kafka JOURNEYLOG_TEST_POSTGRES_DIR=$dir/postgres
 if [ "${1:-}" = --only-soak ]; then
   cargo test --locked -p journeylog --test faults --test rebuild --test inbox -- --nocapture
@@ -22,3 +23,5 @@ if [ "${1:-}" = --only-soak ]; then
 fi
 cargo test --workspace --locked "$@"
 .cache/python/bin/python -m pytest -q tests/python
+# Said here too, and last: cargo shows little of a test that passes.
+[ -d ../shared/data ] || echo 'SKIPPED: the tests of real data, since ../shared/data is not beside the project' >&2

@@ -5,6 +5,7 @@
 
 mod contract {
     pub mod beds;
+    mod busy;
     pub mod group;
     pub mod suite;
 }
@@ -14,7 +15,7 @@ use contract::group;
 use contract::suite;
 use journeylog_eventlog::{Delivery, Log, LogError, Options, Record, open};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,14 @@ async fn a_member_leaves_in_the_middle_of_a_revocation() {
     }
 }
 
+// The mock cluster knows no names of members.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_comes_back_under_its_name() {
+    if let Some(bed) = real().await {
+        group::a_member_comes_back_under_its_name(&bed).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stumbles_loses_nothing() {
     let (bed, cluster) = mock().await;
@@ -240,6 +249,23 @@ async fn unknown_properties_are_refused_without_their_value() {
     let error = open(&bed.url, &options).await.err().unwrap();
     let LogError::Configuration(why) = error else { panic!("{error}") };
     assert!(why.contains("sasl.pasword") && !why.contains("geheim"), "{why}");
+}
+
+/// Said to the broker one by one, whatever its own defaults are: they would delete events after a week.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_made_keeps_every_event() {
+    let mut wanted = BTreeMap::from([
+        ("cleanup.policy", "delete"),
+        ("max.message.bytes", "1048588"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("retention.bytes", "-1"),
+        ("retention.ms", "-1"),
+    ]);
+    let Some(told) = contract::beds::told("partitions=1").await else { return };
+    assert!(told.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(wanted.clone()), "{told:?}");
+    wanted.insert("min.insync.replicas", "1");
+    let Some(told) = contract::beds::told("partitions=1&replication=1").await else { return };
+    assert!(told.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(wanted), "{told:?}");
 }
 
 /// A topic that somebody else made, and what is said about it: compaction would lose all but the last event of a patient;

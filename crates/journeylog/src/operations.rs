@@ -1,8 +1,9 @@
 //! What operators do to views while they run: each is written down in the account of operations.
 
 use crate::settings::Settings;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use domain::views::View;
+use eventlog::Log;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,6 +46,19 @@ pub struct Done {
 /// Opens the configured store.
 pub async fn open_store(settings: &Settings, connections: u32) -> anyhow::Result<Store> {
     Store::connect(&settings.store.url, connections).await.context("store")
+}
+
+/// Refuses a log that a generation was not made from: readers would see another log's past.
+pub async fn own_log(store: &Store, log: &dyn Log, view: View, generation: i64) -> anyhow::Result<()> {
+    let checkpoints = store.checkpoints(view.as_str(), generation).await?;
+    if !projector::made_from(log, &checkpoints).await.context("log")? {
+        bail!(
+            "generation {generation} of {} was not made from this log, or the log is an older copy than the store. Give the \
+             store its own log, or begin the view anew (docs/operations/backup.md)",
+            view.as_str()
+        );
+    }
+    Ok(())
 }
 
 /// Does something and writes down who did it, why, and what came of it.

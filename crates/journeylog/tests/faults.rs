@@ -34,22 +34,26 @@ async fn exactly_once_through_kills_moves_and_restarts() {
     }
 }
 
-/// Publishes a sample while things break, and counts the rows that equal the log's fold.
+/// Publishes a sample while things break, and counts the rows that equal the log's fold. Nothing is mended by hand: whatever the
+/// test did not kill itself must go on by itself.
 async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
     let (begun, mut random) = (Instant::now(), Random::seed_from_u64(seed));
-    let gateway = b.start(&["ingest"]).await;
+    // These two are never killed.
+    let mut kept = [b.start(&["ingest"]).await, b.start(&["query"]).await];
+    let (http, read) = (kept[1].http.clone(), kept[1].url("/v1/follow-ups?status=open&limit=1"));
     let sample = std::fs::read_to_string(b.sample(60, u32::try_from(seed % 1000).unwrap())).unwrap();
     let publishing = tokio::spawn(publish(
-        gateway.http.clone(),
-        gateway.url("/v1/events"),
-        gateway.log.clone(),
+        kept[0].http.clone(),
+        kept[0].url("/v1/events"),
+        kept[0].log.clone(),
         sample,
         random.random(),
     ));
     let mut projectors: Vec<Server> = vec![b.spawn(&PROJECT, &[])];
-    let mut broken = 0;
+    let (mut broken, mut reading) = (0, Vec::new());
     while !publishing.is_finished() || broken < 4 {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..1500))).await;
+        assert_running(kept.iter_mut().chain(&mut projectors));
         // The first four happen in every round, the rest as drawn.
         let fault = match broken {
             0 => 0,
@@ -61,8 +65,15 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
         match fault {
             // A second one takes over partitions, or one dies with whatever it had half done.
             0..=3 if projectors.len() < 2 => projectors.push(b.spawn(&PROJECT, &[])),
-            8 => restart("JOURNEYLOG_TEST_KAFKA_DIR", "kafka.sh"),
-            9 => restart("JOURNEYLOG_TEST_POSTGRES_DIR", "postgres.sh"),
+            8 | 9 => {
+                all_up(&projectors).await;
+                match fault {
+                    8 => restart("JOURNEYLOG_TEST_KAFKA_DIR", "kafka.sh"),
+                    _ => restart("JOURNEYLOG_TEST_POSTGRES_DIR", "postgres.sh"),
+                }
+                let (http, read) = (http.clone(), read.clone());
+                reading.push(tokio::spawn(async move { answers(&http, &read).await }));
+            }
             _ => {
                 let victim = random.random_range(0..projectors.len());
                 projectors.swap_remove(victim).kill();
@@ -75,12 +86,19 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
         broken += 1;
     }
     publishing.await.unwrap();
-    // What gave up for good after its bounded retries is started again by whatever supervises it.
-    projectors.retain_mut(|p| p.child.try_wait().unwrap().is_none());
-    if projectors.is_empty() {
-        projectors.push(b.spawn(&PROJECT, &[]));
+    for again in reading {
+        assert!(again.await.unwrap(), "the read API does not answer after a restart: {}", tail(&kept[1].log));
     }
+    assert_running(kept.iter_mut().chain(&mut projectors));
     caught_up(b, &View::ALL).await;
+    let rows = equal_rows(b).await;
+    assert!(answers(&http, &read).await, "{}", tail(&kept[1].log));
+    assert_running(kept.iter_mut().chain(&mut projectors));
+    rows
+}
+
+/// The views equal the log's fold, and no event was dead: how many rows they have.
+async fn equal_rows(b: &Backends) -> usize {
     let (engine, log) = (b.engine().await, b.open_log().await);
     let mut rows = 0;
     for view in View::ALL {
@@ -89,6 +107,39 @@ async fn one_round(b: &Backends, seed: u64, round: u64) -> usize {
     let dead = engine.query("SELECT count(*) FROM dead_letters", &[]).await.unwrap();
     assert_eq!(dead[0].int(0), 0, "nothing was wrong with the events");
     rows
+}
+
+/// Fails where a process has ended that nobody killed. A projector's patience is 120 s, and a restart takes seconds.
+fn assert_running<'s>(servers: impl Iterator<Item = &'s mut Server>) {
+    for server in servers {
+        let ended = server.child.try_wait().unwrap();
+        assert!(ended.is_none(), "a process has ended by itself: {ended:?}\n{}", tail(&server.log));
+    }
+}
+
+/// Waits until each has come up. One that can't reach its servers while it starts may end; once it is up it must not.
+async fn all_up(servers: &[Server]) {
+    for server in servers {
+        let up = answers(&server.http, &server.url("/healthz")).await;
+        assert!(up, "a process does not come up: {}", tail(&server.log));
+    }
+}
+
+/// Whether a GET succeeds within [`PATIENCE`], however often it is tried.
+async fn answers(http: &reqwest::Client, url: &str) -> bool {
+    let asking = async {
+        while !http.get(url).send().await.is_ok_and(|r| r.status().is_success()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.is_ok()
+}
+
+/// The last lines of a process's log.
+fn tail(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = log.lines().rev().take(60).collect::<Vec<_>>();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// Posts the lines in chunks, each until every event of it is accepted: a source that resends what it is unsure of.
@@ -112,11 +163,7 @@ async fn publish(http: reqwest::Client, url: String, log: PathBuf, lines: String
             if text.matches("\"position\"").count() == chunk.len() {
                 break;
             }
-            if begun.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail = log.lines().rev().take(60).collect::<Vec<_>>();
-                panic!("not accepted: {text:.300}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-            }
+            assert!(begun.elapsed() <= PATIENCE, "not accepted: {text:.300}\n{}", tail(&log));
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(0..200))).await;

@@ -92,6 +92,18 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
         let (code, logged) = ended(earlier.spawn(&PROJECT, &[])).await;
         assert_eq!(code, 1, "{logged}");
         assert!(logged.contains("is not the one that the database took there; this is another log"), "{logged}");
+        // Nor may an operator make readers see one of them.
+        let out = b.run(&["rebuild", "follow-ups", "--no-switch"]);
+        assert_eq!(out.code, 0, "{}", out.stderr);
+        for log in [&older, &earlier] {
+            for args in [&["rebuild", "follow-ups", "--accept-differences"][..], &["switch", "follow-ups", "2"]] {
+                let out = log.run(args);
+                assert_eq!(out.code, 1, "{args:?}: {}", out.stdout);
+                assert!(out.stderr.contains("of follow_ups was not made from this log"), "{}", out.stderr);
+            }
+        }
+        assert_eq!(b.run(&["drop", "follow-ups", "2"]).code, 0);
+        assert_eq!(b.run(&["drop", "follow-ups", "3"]).code, 1, "a refused rebuild leaves nothing");
         assert_eq!(fold::stored(View::Timeline, &b.engine().await).await, before, "nothing was written");
 
         // Its own log, which is newer than the database.

@@ -107,9 +107,9 @@ impl Session {
                 expected: BTreeMap::new(),
                 sources: BTreeSet::new(),
             };
-            let view = view.clone();
+            let (view, partitions) = (view.clone(), log.partitions());
             tasks.spawn(async move {
-                prepare(view, from_dispatch, to_write).await;
+                prepare(view, partitions, from_dispatch, to_write).await;
                 Ok(())
             });
             tasks.spawn(writer.run(from_prepare));

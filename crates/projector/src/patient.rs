@@ -85,10 +85,10 @@ pub struct Must {
 }
 
 /// What `records` of one key, in order, make; those that are dead letters don't count.
-pub fn must<P: Projection>(view: &P, records: &[Record], letters: &BTreeSet<u64>) -> Must {
+pub fn must<P: Projection>(view: &P, partitions: u32, records: &[Record], letters: &BTreeSet<u64>) -> Must {
     let (mut items, mut of, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for record in records.iter().filter(|r| !letters.contains(&r.position.offset)) {
-        match outcome(view, record) {
+        match outcome(view, record, partitions) {
             Outcome::Item(item) => {
                 items.push(item);
                 of.push(record);
@@ -225,7 +225,7 @@ pub async fn check<P: Projection>(
         return Ok(None);
     };
     let letters = tx.letter_offsets(generation, partition, key).await?;
-    let must = must(scope.view, &records, &letters);
+    let must = must(scope.view, scope.log.partitions(), &records, &letters);
     let mut checked =
         Checked { records: records.len(), rows: must.rows.iter().map(Vec::len).sum(), differences: Vec::new() };
     let keys = match std::str::from_utf8(key) {

@@ -54,6 +54,7 @@ impl<I> Outcome<I> {
 /// Decodes until the dispatcher or the writer is gone.
 pub async fn prepare<P: Projection>(
     view: Arc<P>,
+    partitions: u32,
     mut from: mpsc::Receiver<Message<Record>>,
     to: mpsc::Sender<Message<Prepared<P::Item>>>,
 ) {
@@ -64,7 +65,7 @@ pub async fn prepare<P: Projection>(
             Message::Records(records, room) => {
                 let mut out = Vec::with_capacity(records.len());
                 for (i, record) in records.into_iter().enumerate() {
-                    let outcome = outcome(&*view, &record);
+                    let outcome = outcome(&*view, &record, partitions);
                     out.push(Prepared { record, outcome });
                     if i % YIELD_EVERY == YIELD_EVERY - 1 {
                         tokio::task::yield_now().await;
@@ -91,23 +92,34 @@ fn poison<I>(code: &'static str, reason: String, parks: bool) -> Outcome<I> {
     Outcome::Poison { code, reason, parks }
 }
 
-/// Decodes a record, and says what it is to the view. A panic must park one patient, not stop the service.
-pub fn outcome<P: Projection>(view: &P, record: &Record) -> Outcome<P::Item> {
+/// Decodes a record of a log with so many partitions, and says what it is to the view. A panic must park one patient, not stop the
+/// service.
+pub fn outcome<P: Projection>(view: &P, record: &Record, partitions: u32) -> Outcome<P::Item> {
     let decoding = Cell::new(true);
     // One net for both: an event is large, and moved at each.
-    catch_unwind(AssertUnwindSafe(|| judged(view, record, &decoding))).unwrap_or_else(|_| match decoding.get() {
-        true => poison("undecodable", PANICKED.into(), true),
-        false => poison("unfoldable", "taking the event panicked".into(), true),
+    catch_unwind(AssertUnwindSafe(|| judged(view, record, partitions, &decoding))).unwrap_or_else(|_| {
+        match decoding.get() {
+            true => poison("undecodable", PANICKED.into(), true),
+            false => poison("unfoldable", "taking the event panicked".into(), true),
+        }
     })
 }
 
-fn judged<P: Projection>(view: &P, record: &Record, decoding: &Cell<bool>) -> Outcome<P::Item> {
+fn judged<P: Projection>(view: &P, record: &Record, partitions: u32, decoding: &Cell<bool>) -> Outcome<P::Item> {
     if record.key.is_empty() {
         return poison("no_key", "the record has no key".into(), false);
     }
     if record.key.len() > MOST_IDENTIFIER_BYTES {
         // Every event of this key ends here, so nothing has to wait.
         return poison("unstorable", "the record's key is longer than an index takes".into(), false);
+    }
+    if eventlog::partition_of(&record.key, partitions) != record.position.partition {
+        // Each partition's owner writes the rows of its keys; this one's are another's.
+        return poison(
+            "wrong_partition",
+            "the record's partition is not its key's: is its producer's partitioner murmur2?".into(),
+            false,
+        );
     }
     let event = match codec::decode(&record.value) {
         Ok(event) => event,

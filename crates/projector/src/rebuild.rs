@@ -116,7 +116,7 @@ pub async fn rebuild<P: Projection>(
     options: &Options,
 ) -> Result<bool, ProjectorError> {
     let &Place { log, store, progress, cancel } = place;
-    let slices = store.slices(generation).await?;
+    let mut slices = store.slices(generation).await?;
     progress.begin(&slices);
     let all = store.generations(Some(generation.view)).await?;
     if all.iter().any(|g| g.number == generation.number && g.state == options.then) {
@@ -140,26 +140,41 @@ pub async fn rebuild<P: Projection>(
         cancel: cancel.child_token(),
         turn: Mutex::new(()),
     });
-    let filled = fill(&shared, &slices, options.workers.max(1)).await;
-    if cancel.is_cancelled() {
-        return Ok(false);
+    loop {
+        let filled = fill(&shared, &slices, options.workers.max(1)).await;
+        if cancel.is_cancelled() {
+            return Ok(false);
+        }
+        filled?;
+        progress.enter(Phase::Indexing);
+        patiently(options.patience, cancel, || async move { Ok(store.build_indexes(generation).await?) }).await?;
+        let checkpoints = &ends(log.as_ref(), &slices, options.patience, cancel).await?;
+        let finish =
+            || async move { Ok(store.finish_rebuild(generation, checkpoints, options.then, options.live).await?) };
+        if patiently(options.patience, cancel, finish).await? {
+            return Ok(!cancel.is_cancelled());
+        }
+        tracing::warn!(view.name = generation.view, "the database lost slices in a crash, folding them again");
+        slices = store.slices(generation).await?;
+        progress.begin(&slices);
+        progress.enter(Phase::Folding);
     }
-    filled?;
-    progress.enter(Phase::Indexing);
-    patiently(options.patience, cancel, || async move { Ok(store.build_indexes(generation).await?) }).await?;
+}
+
+/// The checkpoints of all partitions once the slices are folded.
+async fn ends(
+    log: &dyn Log,
+    slices: &[Slice],
+    patience: Duration,
+    cancel: &CancellationToken,
+) -> Result<Vec<Advance>, ProjectorError> {
     let ends: BTreeMap<u32, u64> = slices.iter().map(|s| (s.partition, s.to)).collect();
     let mut checkpoints = Vec::new();
     for partition in 0..log.partitions() {
         let next = ends.get(&partition).copied().unwrap_or(0);
-        let at = patiently(options.patience, cancel, || checkpoint(log.as_ref(), partition, next)).await?;
-        checkpoints.push(at);
+        checkpoints.push(patiently(patience, cancel, || checkpoint(log, partition, next)).await?);
     }
-    let checkpoints = &checkpoints;
-    patiently(options.patience, cancel, || async move {
-        Ok(store.finish_rebuild(generation, checkpoints, options.then, options.live).await?)
-    })
-    .await?;
-    Ok(!cancel.is_cancelled())
+    Ok(checkpoints)
 }
 
 /// Refuses a log that has not all that is to be folded.
@@ -266,11 +281,17 @@ async fn one<P: Projection>(shared: &Arc<Shared<P>>, job: Job) -> Result<(), Pro
 }
 
 /// One transaction: the note that the slice is done, its rows, its dead letters.
-async fn write<P>(shared: &Shared<P>, folded: &Folded, letters: &[NewDeadLetter]) -> Result<(), StoreError> {
+async fn write<P: Projection>(
+    shared: &Shared<P>,
+    folded: &Folded,
+    letters: &[NewDeadLetter],
+) -> Result<(), StoreError> {
     let turn = if shared.store.engine().one_writer() { Some(shared.turn.lock().await) } else { None };
     let mut tx = shared.store.begin(Durability::FromLog).await?;
     if !tx.slice_done(&shared.generation, &folded.slice).await? {
-        return tx.rollback().await;
+        tx.rollback().await?;
+        // Another rebuild has written it, or there is nothing to write to any more.
+        return shared.store.generation(shared.view.spec(), shared.generation.number).await.map(drop);
     }
     for (target, rows) in shared.generation.targets().zip(&folded.tables) {
         tx.load(target, rows).await?;

@@ -82,7 +82,8 @@ pub async fn redrive<P: Projection>(
     done.tried = letters.len();
     let before = rows_of(view, generation, &mut tx, key).await?;
     let records: Vec<Record> = letters.iter().map(|l| record(partition, key, l)).collect();
-    let mut kept = sort(view, &records);
+    let partitions = tx.checkpoints(generation.view, generation.number).await?.len();
+    let mut kept = sort(view, u32::try_from(partitions).unwrap_or(u32::MAX), &records);
     let at: Vec<usize> = (0..records.len()).filter(|i| kept.outcomes[*i].is_some()).collect();
     let items: Vec<(&Record, &P::Item)> =
         at.iter().filter_map(|i| Some((&records[*i], kept.outcomes[*i].as_ref()?))).collect();
@@ -160,7 +161,7 @@ struct Sorted<I> {
 }
 
 /// What each record is to the view; nothing is written of those behind one that parks.
-fn sort<P: Projection>(view: &P, records: &[Record]) -> Sorted<P::Item> {
+fn sort<P: Projection>(view: &P, partitions: u32, records: &[Record]) -> Sorted<P::Item> {
     let (mut outcomes, mut why) = (Vec::with_capacity(records.len()), BTreeMap::new());
     let mut holds = false;
     for (i, record) in records.iter().enumerate() {
@@ -168,7 +169,7 @@ fn sort<P: Projection>(view: &P, records: &[Record]) -> Sorted<P::Item> {
             why.insert(i, Why::behind());
             None
         } else {
-            match outcome(view, record) {
+            match outcome(view, record, partitions) {
                 Outcome::Item(item) => Some(item),
                 Outcome::Unused => None,
                 Outcome::Poison { code, reason, parks } => {

@@ -92,7 +92,7 @@ async fn knows_all<P: Projection>(
     let is = rows_of(scope.view, scope.generation, &mut tx, key).await?.pop().unwrap_or_default();
     let letters = tx.letter_offsets(scope.generation, eventlog::partition_of(key, scope.log.partitions()), key).await?;
     tx.rollback().await?;
-    let must = must(scope.view, records, &letters).rows.pop().unwrap_or_default();
+    let must = must(scope.view, scope.log.partitions(), records, &letters).rows.pop().unwrap_or_default();
     let has = |is: &domain::table::Row| {
         must.iter().find(|m| m[0] == is[0]).is_some_and(|m| scope.view.has_all(&state(m), &state(is)))
     };

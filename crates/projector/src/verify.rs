@@ -282,7 +282,7 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
             self.seen.insert(key_number(key));
             let all = gathered.keys.get(key).map(Vec::as_slice).unwrap_or_default();
             let records = &all[..all.partition_point(|r| r.position.offset < next)];
-            let must = must(view, records, &suspicious.letters);
+            let must = must(view, self.scope.log.partitions(), records, &suspicious.letters);
             let text = std::str::from_utf8(key).unwrap_or_default();
             wanted.insert(text.to_owned());
             for row in must.rows.iter().flatten() {

@@ -187,6 +187,11 @@ async fn poison_parks_one_patient() {
             log.publish(&event("PatientCheckedIn", 2, 100 + n, ""));
         }
         let keyless = log.put(b"", b"\x07".to_vec());
+        let (misled, mut value) = (event("PatientCheckedIn", 2, 52, ""), Vec::new());
+        codec::encode(&misled, &mut value);
+        let partitions = u32::try_from(log.ends().len()).unwrap();
+        let key = misled.key().as_bytes().to_vec();
+        let misled = log.put_into((eventlog::partition_of(&key, partitions) + 1) % partitions, &key, value);
         let mut stranger = Vec::new();
         codec::encode(&event("PatientCheckedIn", 2, 50, ""), &mut stranger);
         let stranger = log.put(b"p-3", stranger);
@@ -205,7 +210,8 @@ async fn poison_parks_one_patient() {
                 .find(|l| (l.partition, l.offset) == (p.partition.into(), p.offset.try_into().unwrap()))
                 .unwrap()
         };
-        assert_eq!(letters.len(), 6 + waiting.len());
+        assert_eq!(letters.len(), 7 + waiting.len());
+        assert_eq!((at(&misled).code.as_str(), at(&misled).parked_behind), ("wrong_partition", false));
         assert_eq!(at(&nul).code, "undecodable");
         assert_eq!((at(&reference).code.as_str(), at(&key).code.as_str()), ("unstorable", "unstorable"));
         assert_eq!((at(&poison).code.as_str(), at(&poison).parked_behind), ("undecodable", false));

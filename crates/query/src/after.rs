@@ -55,17 +55,41 @@ impl App {
         Ok(rows.iter().filter_map(|r| Some((u32::try_from(r.int(0)).ok()?, u64::try_from(r.int(1)).ok()?))).collect())
     }
 
+    /// Refuses a position in a partition that there is not: a view that has begun with other partitions would never see it.
+    ///
+    /// # Errors
+    /// 400 where neither the view nor the log has it.
+    pub(crate) async fn must_exist(&self, wanted: &Position, seen: &[u32]) -> Result<(), Problem> {
+        let Some(last) = wanted.0.keys().filter(|p| !seen.contains(p)).max() else { return Ok(()) };
+        if seen.is_empty() {
+            return Ok(());
+        }
+        // A partition of the log has no checkpoint until its projector begins. Where the log can't be asked, readers wait.
+        let ends = tokio::time::timeout(self.after_limit, self.publish.ends()).await;
+        match ends {
+            Ok(Ok(ends)) if u32::try_from(ends.len()).is_ok_and(|n| *last >= n) => {
+                Err(Problem::bad_field("after", "names a partition that the log does not have"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until `view` has seen the positions of `after`, and says up to where it has seen.
     ///
     /// # Errors
-    /// 400 for a token that is none; 504 when the view has not come so far within the limit.
+    /// 400 for a token that is none, and for a partition that there is not; 504 when the view has not come so far within the
+    /// limit.
     pub async fn wait_for(&self, view: View, after: Option<&str>) -> Result<Position, Problem> {
         let wanted = after.map(Position::parse).transpose()?.unwrap_or_default();
         let begun = Instant::now();
+        let mut checked = false;
         loop {
             let next = self.positions(view).await?;
             if wanted.0.iter().all(|(p, o)| next.get(p).is_some_and(|n| n > o)) {
                 return Ok(Position(next.into_iter().filter_map(|(p, n)| Some((p, n.checked_sub(1)?))).collect()));
+            }
+            if !std::mem::replace(&mut checked, true) {
+                self.must_exist(&wanted, &next.keys().copied().collect::<Vec<_>>()).await?;
             }
             if begun.elapsed() >= self.after_limit {
                 let mut p = Problem::new(

@@ -16,7 +16,7 @@ use domain::views::follow_ups::contact::Hours;
 use domain::views::follow_ups::item::ItemKind;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::views::follow_ups::{self as items, Filter, Place, leases};
+use store::views::follow_ups::{Filter, Place, leases};
 use utoipa::{IntoParams, ToSchema};
 
 mod act;
@@ -109,7 +109,8 @@ struct Key(i64, i64, i64, String);
 /// The items, highest priority first.
 ///
 /// Priority is that of the present, then the earlier due time, then the item id. The pages of one list all use the time of
-/// its first page. Items of merged pseudonyms are united.
+/// its first page. Items of merged pseudonyms are united, and listed under the status that they have then. A page may have
+/// fewer items than `limit`, or none, where many of merged pseudonyms were left out: go on while there is a `next_cursor`.
 #[utoipa::path(get, path = "/v1/follow-ups", tag = "follow-ups", params(Which, Asked),
     responses((status = 200, body = Page<Item>), (status = 400, body = Problem), (status = 504, body = Problem)))]
 pub async fn list(
@@ -125,14 +126,10 @@ pub async fn list(
     let now = from.as_ref().map_or_else(|| (app.now)().0, |k| k.0);
     let from = from.map(|Key(_, points, due_at, item_id)| Place { points, due_at, item_id });
     let Reading { engine, .. } = app.read(View::FollowUps, &which).await?;
-    let engine = &engine;
-    let mut rows = items::list(engine, &filter, now, from.as_ref(), limit + 1).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| more).map(|(_, p)| Key(now, p.points, p.due_at, p.item_id.clone()));
-    let united = unite::page(engine, rows.into_iter().map(|r| r.0).collect(), &filter, now).await?;
+    let (united, last) = unite::list(&engine, &filter, now, from, limit).await?;
+    let last = last.map(|p| Key(now, p.points, p.due_at, p.item_id));
     let ids: Vec<&String> = united.iter().map(|u| &u.row.item_id).collect();
-    let held = leases::held(engine, &ids, now).await?;
+    let held = leases::held(&engine, &ids, now).await?;
     let view = model::At { now, quiet: hours(quiet) };
     let items = united.into_iter().map(|u| {
         let lease = held.get(&u.row.item_id);
@@ -145,7 +142,8 @@ pub async fn list(
 /// An item.
 #[utoipa::path(get, path = "/v1/follow-ups/{id}", tag = "follow-ups",
     params(("id" = String, Path, description = "Id of the item"), Which),
-    responses((status = 200, body = Item), (status = 404, body = Problem), (status = 504, body = Problem)))]
+    responses((status = 200, body = Item), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 504, body = Problem)))]
 pub async fn one(
     State(app): State<Arc<App>>,
     quiet: Option<Extension<QuietHours>>,

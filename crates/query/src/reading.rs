@@ -55,7 +55,8 @@ impl App {
     /// Waits until a view has seen the positions of [`Which::after`], and says where it is to be read.
     ///
     /// # Errors
-    /// 400 for a token that is none and for a generation that can't be read; 504 when it has not come so far within the limit.
+    /// 400 for a token that is none, a partition that there is not, and a generation that can't be read; 504 when it has not
+    /// come so far within the limit.
     pub(crate) async fn read(&self, view: View, which: &Which) -> Result<Reading, Problem> {
         let after = which.after.as_deref();
         let Some(number) = which.generation else {
@@ -66,12 +67,16 @@ impl App {
         let generation = self.store.generation(spec(view), number).await?;
         let wanted = after.map(Position::parse).transpose()?.unwrap_or_default();
         let begun = Instant::now();
+        let mut checked = false;
         loop {
             let at = self.store.checkpoints(view.as_str(), number).await?;
             if wanted.0.iter().all(|(p, o)| at.iter().any(|c| c.partition == *p && c.next_offset > *o)) {
                 let seen = at.iter().filter_map(|c| Some((c.partition, c.next_offset.checked_sub(1)?)));
                 let engine = self.store.engine().reading(&generation);
                 return Ok(Reading { engine, position: Position(seen.collect()) });
+            }
+            if !std::mem::replace(&mut checked, true) {
+                self.must_exist(&wanted, &at.iter().map(|c| c.partition).collect::<Vec<_>>()).await?;
             }
             if begun.elapsed() >= self.after_limit {
                 let detail = format!("generation {number} of the view {} has not seen this position", view.as_str());

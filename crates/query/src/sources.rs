@@ -1,6 +1,6 @@
 //! The quality of what each source sends: `GET /v1/sources`.
 
-use crate::mot::time;
+use crate::mot::span;
 use crate::problem::{Json, Query};
 use crate::reading::{Reading, Which};
 use crate::{App, Problem};
@@ -128,8 +128,9 @@ pub struct Lateness {
 #[utoipa::path(get, path = "/v1/sources", tag = "sources", params(Asked),
     responses((status = 200, body = Sources), (status = 400, body = Problem), (status = 504, body = Problem)))]
 pub async fn sources(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Result<Json<Sources>, Problem> {
-    let to = time("to", asked.to.as_deref())?.unwrap_or_else(app.now).week();
-    let from = time("from", asked.from.as_deref())?.map_or(to - WEEKS + 1, Micros::week);
+    let (from, to) = span(asked.from.as_deref(), asked.to.as_deref())?;
+    let to = to.unwrap_or_else(app.now).week();
+    let from = from.map_or(to - WEEKS + 1, Micros::week);
     if from > to || to - from >= MOST_WEEKS {
         return Err(Problem::bad_field("from", format!("must not be after `to`, nor {MOST_WEEKS} weeks before")));
     }

@@ -42,6 +42,12 @@ async fn a_journey_is_explained_and_its_past_can_be_asked() {
         assert_eq!(body["alerts"][0]["kind"], "low_score");
         let (_, then) = f.get(&format!("/v1/journeys/{}/mot?as_of=2026-02-10T23:00:00%2B09:00", id(1))).await;
         assert_eq!(then["alerts"], json!([]));
+        // Whether the score is provisional is asked of that time, not of today (19 February): the last event was on the 11th.
+        let provisional = async |as_of: &str| {
+            f.get(&format!("/v1/journeys/{}/mot?as_of={as_of}", id(1))).await.1["provisional"].clone()
+        };
+        assert_eq!((then["provisional"].clone(), provisional("2026-02-24").await), (json!(true), json!(true)));
+        assert_eq!(provisional("2026-02-26").await, false);
         assert_eq!(f.get(&format!("/v1/journeys/{}/mot", id(77))).await.0, StatusCode::NOT_FOUND);
         assert_eq!(f.get(&format!("/v1/journeys/{}/mot?as_of=soon", id(1))).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(f.get(&format!("/v1/journeys/{}/mot?after=0:99", id(1))).await.0, StatusCode::GATEWAY_TIMEOUT);
@@ -200,6 +206,76 @@ async fn alerts_come_in_pages() {
         assert_eq!(second.get("next_cursor"), None);
         assert_eq!(ids(&f.get("/v1/mot/alerts?site=s1&from=2026-02-11&kind=dignity_breach").await.1), ["p2"]);
         assert_eq!(f.get("/v1/mot/alerts?kind=loud").await.0, StatusCode::BAD_REQUEST);
+    }
+}
+
+/// Ten low scores and more raise an alert about their month, among the alerts about patients.
+#[tokio::test]
+async fn groups_below_the_standard_are_alerts() {
+    for f in fixtures().await {
+        let mut events = Vec::new();
+        for (from, day, site, raw) in
+            [(100, "2026-01-10", "low", 50), (200, "2026-02-10", "low", 50), (300, "2026-02-10", "good", 90)]
+        {
+            for i in 0..12 {
+                let patient = format!("p{}", from + i);
+                let raw = raw + u32::try_from(i % 3).unwrap();
+                events.push(answer(from + i, &patient, day, "doctor", "empathy", raw, site));
+            }
+        }
+        for i in 400..409 {
+            events.push(answer(i, &format!("p{i}"), "2026-02-10", "doctor", "empathy", 50, "small"));
+        }
+        for (n, day) in [(1, "2026-01-20"), (2, "2026-02-12")] {
+            let breach = json!({"header": {"site": "low"}, "role": "doctor", "kind": "blame"});
+            events.push(event(n, "DignityBreachReported", &format!("q{n}"), day, breach));
+        }
+        f.project(&events).await;
+        let (status, all) = f.get("/v1/mot/alerts").await;
+        assert_eq!(status, StatusCode::OK, "{all}");
+        let of = |a: &Value| {
+            let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+            (text(&a["kind"]), text(&a["occurred_at"]), text(&a["role"]))
+        };
+        let list: Vec<_> = all["items"].as_array().unwrap().iter().map(of).collect();
+        let is = |kind: &str, at: &str, role: &str| (kind.to_owned(), at.to_owned(), role.to_owned());
+        let (january, february) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let wanted = [
+            is("dignity_breach", "2026-02-12T03:00:00Z", "doctor"),
+            is("below_standard", february, "doctor"),
+            is("below_standard", february, ""),
+            is("dignity_breach", "2026-01-20T03:00:00Z", "doctor"),
+            is("below_standard", january, "doctor"),
+            is("below_standard", january, ""),
+        ];
+        assert_eq!(list, wanted);
+        let touchpoint = &all["items"][2];
+        assert_eq!((&touchpoint["patient_id"], &touchpoint["site"]), (&Value::Null, &json!("low")));
+        let path = "/v1/mot/aggregates?by=touchpoint,month&site=low&department=gyn&from=2026-02-01&to=2026-03-01";
+        let (_, aggregates) = f.get(path).await;
+        let same = &aggregates["groups"][0];
+        assert_eq!((&same["below_standard"], &same["n"]), (&json!(true), &json!(12)));
+        for figure in ["n", "mean", "interval", "floor"] {
+            assert_eq!(touchpoint["group"][figure], same[figure], "{figure}");
+        }
+        for limit in [1, 2, 4] {
+            let (mut paged, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let (_, page) = f.get(&format!("/v1/mot/alerts?limit={limit}{cursor}")).await;
+                paged.extend(page["items"].as_array().unwrap().iter().cloned());
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(json!(paged), all["items"], "the pages of {limit} are the list");
+        }
+        let count =
+            async |query: &str| f.get(&format!("/v1/mot/alerts?{query}")).await.1["items"].as_array().unwrap().len();
+        assert_eq!(count("kind=below_standard").await, 4);
+        assert_eq!(count("kind=below_standard&from=2026-02-01&to=2026-02-02").await, 2);
+        assert_eq!(count("kind=below_standard&from=2026-02-02").await, 0);
+        assert_eq!(count("kind=below_standard&to=2026-02-01").await, 2);
+        assert_eq!(count("kind=below_standard&department=gyn&site=good").await, 0);
+        assert_eq!(count("kind=dignity_breach").await, 2);
     }
 }
 

@@ -281,6 +281,12 @@ async fn asked_wrongly(f: Fixture) {
         // [0,"a\u0000","x"]
         ("/v1/mot/alerts?cursor=5b302c22615c7530303030222c2278225d", 400, "cursor"),
         ("/v1/patients/p/timeline?after=0:99", 504, ""),
+        ("/v1/patients/p/timeline?after=99:1", 400, "after"),
+        ("/v1/mot/alerts?after=0:1,99:1", 400, "after"),
+        ("/v1/mot/alerts?from=2026-11-01&to=2026-10-01", 400, "from"),
+        ("/v1/mot/aggregates?from=2026-11-01&to=2026-10-01", 400, "from"),
+        ("/v1/mot/staff?from=2026-11-01&to=2026-10-01", 400, "from"),
+        ("/v1/sources?from=2026-02-03&to=2026-02-02", 400, "from"),
     ] {
         let (got, problem) = f.get(path).await;
         assert_eq!(got.as_u16(), status, "{path}: {problem}");

@@ -71,24 +71,30 @@ async fn create(admin: &AdminClient<Context>, target: &KafkaTarget, limit: Durat
     let partitions = target.partitions.unwrap_or(DEFAULT_PARTITIONS);
     // -1: what the brokers have as their default
     let replication = target.replication.unwrap_or(-1);
-    let in_sync = (replication - 1).max(1).to_string();
-    let message_bytes = MESSAGE_BYTES.to_string();
-    let mut topic = NewTopic::new(
-        &target.topic,
-        i32::try_from(partitions).unwrap_or(i32::MAX),
-        TopicReplication::Fixed(replication),
-    )
-    // the log is the truth: nothing in it ages, and nothing is compacted away
-    .set("cleanup.policy", "delete")
-    .set("retention.ms", "-1")
-    .set("retention.bytes", "-1")
-    .set("max.message.bytes", &message_bytes)
-    // "when the log took it" must not hang on the senders' clocks
-    .set("message.timestamp.type", TIMESTAMPS);
-    if target.replication.is_some() {
-        topic = topic.set("min.insync.replicas", &in_sync);
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    let chosen = made_with(target.replication);
+    let mut topic = NewTopic::new(&target.topic, partitions, TopicReplication::Fixed(replication));
+    for (name, value) in &chosen {
+        topic = topic.set(name, value);
     }
     make(admin, &topic, limit).await
+}
+
+/// Settings of a topic that is made here.
+fn made_with(replication: Option<i32>) -> Vec<(&'static str, String)> {
+    let mut chosen = vec![
+        // the log is the truth: nothing in it ages, and nothing is compacted away
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("max.message.bytes", MESSAGE_BYTES.to_string()),
+        // "when the log took it" must not hang on the senders' clocks
+        ("message.timestamp.type", TIMESTAMPS.to_owned()),
+    ];
+    if let Some(copies) = replication {
+        chosen.push(("min.insync.replicas", (copies - 1).max(1).to_string()));
+    }
+    chosen
 }
 
 /// Makes a topic; that another process was faster is as good.
@@ -195,7 +201,7 @@ fn judge<'a>(replication: Option<usize>, value: impl Fn(&str) -> Option<&'a str>
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, judge};
+    use super::{Finding, judge, made_with};
 
     /// Judges a good topic of three replicas with some settings changed.
     fn with(replication: usize, changed: &[(&str, &'static str)]) -> Vec<Finding> {
@@ -232,5 +238,23 @@ mod tests {
         assert_eq!(with(1, &[("min.insync.replicas", "1")]), [], "one broker is what there is");
         assert!(warned(&with(3, &[("retention.ms", "604800000")]), "604800000"));
         assert!(warned(&with(3, &[("message.timestamp.type", "CreateTime")]), "LogAppendTime"));
+    }
+
+    /// The broker's own defaults would delete events after a week, and may confirm what one broker alone has.
+    #[test]
+    fn what_is_made_here_is_found_good() {
+        for (replication, in_sync) in [(None, None), (Some(1), Some("1")), (Some(2), Some("1")), (Some(3), Some("2"))] {
+            let made = made_with(replication);
+            let value = |name: &str| made.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
+            assert_eq!(value("cleanup.policy"), Some("delete"));
+            assert_eq!((value("retention.ms"), value("retention.bytes")), (Some("-1"), Some("-1")));
+            assert_eq!(value("message.timestamp.type"), Some("LogAppendTime"));
+            assert_eq!(value("max.message.bytes"), Some("1048588"));
+            assert_eq!(value("min.insync.replicas"), in_sync, "of {replication:?}");
+            // with two copies one has to be enough, which is warned about: nothing else outlives a broker that goes
+            if replication != Some(2) {
+                assert_eq!(judge(replication.and_then(|n| usize::try_from(n).ok()), value), []);
+            }
+        }
     }
 }

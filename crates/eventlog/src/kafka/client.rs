@@ -208,6 +208,11 @@ impl Health {
         }
     }
 
+    /// Whether all brokers are away.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
     /// The last thing that went wrong, for a message to the operator.
     pub(super) fn last(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -280,3 +285,6 @@ pub(super) fn failed(error: KafkaError) -> LogError {
         _ => LogError::Unavailable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,8 @@ pub(super) enum Rebalance {
 /// Notes rebalances.
 pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
+    /// Another handle has taken its place.
+    pub(super) retired: AtomicBool,
     pub(super) health: Arc<Health>,
 }
 
@@ -75,7 +77,7 @@ impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect();
         let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.shared.closing() {
+        if self.shared.closing() || self.retired.load(Ordering::Relaxed) {
             // nobody reads any more: let go at once, or leaving would never end
             let done = if assign { consumer.unassign() } else { consumer.incremental_unassign(list) };
             if let Err(error) = done {

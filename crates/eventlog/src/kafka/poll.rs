@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Batches that may wait for the reader.
 pub(super) const BATCHES: usize = 4;
 /// How long a poll waits when there is nothing to do.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(3000);
 /// How long a poll waits in a rebalance, or while the reader is slow.
 const BRISK: Duration = Duration::from_millis(5);
 /// Between looking whether the reader has room again.
@@ -33,6 +33,9 @@ const ROOM_EVERY: Duration = Duration::from_millis(1);
 /// How long to wait for a slow reader without polling. After that the partitions are paused, so that polling can go on:
 /// not at once, since pausing throws away what was fetched ahead.
 const STALL: Duration = Duration::from_secs(3);
+/// How long a member that has lost its session waits to be taken back. librdkafka's handle may hang then
+/// (`wait-incr-unassign-to-complete`, seen twice in a hundred restarts of a broker), and a new one is made.
+const REJOIN_AFTER: Duration = Duration::from_secs(45);
 /// How often the group is told how far the reader has come.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,10 +56,14 @@ pub(super) enum Event {
     Failed(LogError),
 }
 
+/// Makes a member of the group.
+pub(super) type Join = Box<dyn Fn() -> Result<BaseConsumer<Member>, LogError> + Send>;
+
 /// The thread's state.
 pub(super) struct Poller {
     pub(super) topic: String,
-    pub(super) consumer: BaseConsumer<Member>,
+    join: Join,
+    consumer: BaseConsumer<Member>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) shared: Arc<Shared>,
     pub(super) health: Arc<Health>,
@@ -68,6 +75,8 @@ pub(super) struct Poller {
     current: Option<Rebalance>,
     paused: bool,
     committed: Instant,
+    /// Since when the session is lost and no partitions came again.
+    lost: Option<Instant>,
 }
 
 /// The thread is to end.
@@ -79,14 +88,15 @@ enum End {
 impl Poller {
     pub(super) fn new(
         topic: String,
-        consumer: BaseConsumer<Member>,
+        join: Join,
         events: mpsc::Sender<Event>,
         shared: Arc<Shared>,
         health: Arc<Health>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, LogError> {
+        Ok(Self {
             topic,
-            consumer,
+            consumer: join()?,
+            join,
             events,
             shared,
             health,
@@ -97,7 +107,8 @@ impl Poller {
             current: None,
             paused: false,
             committed: Instant::now(),
-        }
+            lost: None,
+        })
     }
 
     /// Runs until the reader leaves, or something can't be mended.
@@ -121,8 +132,12 @@ impl Poller {
         if self.shared.closing() || self.events.is_closed() {
             return Err(End::Closed);
         }
-        if self.committed.elapsed() > COMMIT_EVERY {
+        // librdkafka joins no group again while a commit is under way, and keeps one for a coordinator that is away
+        if self.committed.elapsed() > COMMIT_EVERY && !self.health.is_down() {
             self.commit();
+        }
+        if self.lost.is_some_and(|since| since.elapsed() > REJOIN_AFTER) {
+            self.join_anew()?;
         }
         self.fill()?;
         if self.batch.len() > 0 {
@@ -131,6 +146,20 @@ impl Poller {
         }
         self.rebalance()?;
         self.hand_over()
+    }
+
+    /// Leaves a handle alone that the group doesn't take back, and joins with a new one.
+    fn join_anew(&mut self) -> Result<(), End> {
+        tracing::warn!(log.topic = self.topic, "the reader group doesn't take this member back, joining anew");
+        let new = (self.join)().map_err(End::Failed)?;
+        self.consumer.context().retired.store(true, Ordering::Relaxed);
+        lock(&self.shared.rebalances).clear();
+        let old = std::mem::replace(&mut self.consumer, new);
+        // ending it waits for what it hangs on
+        std::thread::spawn(move || drop(old));
+        self.active.clear();
+        (self.current, self.paused, self.lost) = (None, false, Some(Instant::now()));
+        Ok(())
     }
 
     /// Collects what there is; waits only for the first record.
@@ -176,6 +205,7 @@ impl Poller {
                     return Ok(());
                 }
                 let partitions = partitions.clone();
+                self.commit();
                 self.unassign(&partitions);
             }
             None => {}
@@ -185,6 +215,7 @@ impl Poller {
         let step = self.step;
         match &self.current {
             Some(Rebalance::Assign(partitions)) => {
+                self.lost = None;
                 self.outbox.push_back(Event::Assign { step, partitions: partitions.clone() });
             }
             Some(Rebalance::Revoke { partitions, lost }) => {
@@ -194,9 +225,10 @@ impl Poller {
                 }
                 self.outbox.push_back(Event::Revoke { step, partitions: partitions.clone() });
                 if lost {
-                    // waiting would only keep us from joining again
+                    // waiting would only keep us from joining again, as would a commit that no coordinator takes
                     self.unassign(&partitions);
                     self.current = None;
+                    self.lost = Some(Instant::now());
                 }
             }
             None => {}
@@ -215,7 +247,6 @@ impl Poller {
     }
 
     fn unassign(&mut self, partitions: &[u32]) {
-        self.commit();
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             list.add_partition(&self.topic, number(*partition));

@@ -281,3 +281,6 @@ fn report_lost(consumer: &BaseConsumer<Member>, inbox: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

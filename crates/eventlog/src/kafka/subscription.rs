@@ -6,10 +6,10 @@ use super::poll::{BATCHES, Event, Poller};
 use super::reader::Reader;
 use crate::{Delivery, LogError, Position, Record, Start, Subscription, checked};
 use async_trait::async_trait;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,12 +41,15 @@ impl KafkaSubscription {
         partitions: u32,
     ) -> Result<Self, LogError> {
         let shared = Arc::new(Shared::default());
-        let member = Member { shared: shared.clone(), health: settings.health.clone() };
-        let consumer: rdkafka::consumer::BaseConsumer<Member> =
-            settings.consumer(group).create_with_context(member).map_err(failed)?;
-        consumer.subscribe(&[&settings.topic]).map_err(failed)?;
+        let (of, group, its) = (settings.clone(), group.to_owned(), shared.clone());
+        let join = Box::new(move || {
+            let member = Member { shared: its.clone(), retired: AtomicBool::new(false), health: of.health.clone() };
+            let consumer: BaseConsumer<Member> = of.consumer(&group).create_with_context(member).map_err(failed)?;
+            consumer.subscribe(&[&of.topic]).map_err(failed)?;
+            Ok(consumer)
+        });
         let (sender, events) = mpsc::channel(BATCHES);
-        let poller = Poller::new(settings.topic.clone(), consumer, sender, shared.clone(), settings.health.clone());
+        let poller = Poller::new(settings.topic.clone(), join, sender, shared.clone(), settings.health.clone())?;
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("journeylog-poll".to_owned())

@@ -93,3 +93,45 @@ impl Subscription for SqliteSubscription {
 
     async fn close(self: Box<Self>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::POLL;
+    use crate::{Delivery, LogError, NewRecord, Options, Start, open};
+    use bytes::Bytes;
+    use futures::future::{BoxFuture, join};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    struct Zero;
+
+    impl Start for Zero {
+        fn offsets<'a>(&'a self, partitions: &'a [u32]) -> BoxFuture<'a, Result<Vec<u64>, LogError>> {
+            Box::pin(async move { Ok(vec![0; partitions.len()]) })
+        }
+    }
+
+    /// Each append begins when a wait does: looking every so often would find none of them before [`POLL`] is over. The
+    /// fastest of many says so on a busy machine too.
+    #[tokio::test]
+    async fn an_append_wakes_the_reader_before_it_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        // how long the disk takes is not the question
+        let url = format!("sqlite:{}/log.db?synchronous=normal", folder.path().display());
+        let log = open(&url, &Options::default()).await.unwrap();
+        let mut reader = log.subscribe("g", Arc::new(Zero)).await.unwrap();
+        assert!(matches!(reader.next(1).await.unwrap(), Delivery::Assigned(_)));
+        let record = NewRecord { key: Bytes::from_static(b"k"), value: Bytes::new(), headers: Vec::new() };
+        let mut fastest = Duration::MAX;
+        for _ in 0..20 {
+            let begun = Instant::now();
+            // polled first, so that it waits before anything is appended
+            let woken = async { (reader.next(1).await.unwrap(), begun.elapsed()) };
+            let ((delivery, took), appended) = join(woken, log.append(vec![record.clone()])).await;
+            assert!(matches!(delivery, Delivery::Records(records) if records.len() == 1));
+            assert!(appended.iter().all(Result::is_ok), "{appended:?}");
+            fastest = fastest.min(took);
+        }
+        assert!(fastest < POLL / 2, "the fastest of 20 took {fastest:?}");
+    }
+}

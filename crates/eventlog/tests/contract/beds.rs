@@ -1,12 +1,13 @@
 //! Fresh logs on each backend.
 
 use super::suite::{Bed, PARTITIONS};
-use journeylog_eventlog::Options;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use journeylog_eventlog::{Options, open};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,9 +62,23 @@ pub async fn real() -> Option<Bed> {
 /// The URL of a topic on the real Kafka that somebody made with this setting.
 pub async fn topic_with(setting: &str, value: &str) -> Option<String> {
     let (brokers, name) = (brokers()?, topic());
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
     let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set(setting, value);
-    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    admin(&brokers).create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     Some(format!("kafka://{brokers}/{name}"))
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
+}
+
+/// What the real Kafka was told about a topic that came about by opening a log with these parameters, without its own
+/// defaults.
+pub async fn told(parameters: &str) -> Option<BTreeMap<String, String>> {
+    let (brokers, name) = (brokers()?, topic());
+    open(&format!("kafka://{brokers}/{name}?{parameters}"), &Options::default()).await.unwrap();
+    let topic = ResourceSpecifier::Topic(&name);
+    let mut answers = admin(&brokers).describe_configs([&topic], &AdminOptions::new()).await.unwrap();
+    let entries = answers.remove(0).unwrap().entries;
+    let told = entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+    Some(told.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::suite::{Bed, Kept, PARTITIONS, PATIENCE, assert_gapless, assigned, from_zero, next, record};
 use futures::future::BoxFuture;
-use journeylog_eventlog::{Delivery, Log, LogError, Record, Start, Subscription, open};
+use journeylog_eventlog::{Delivery, Log, LogError, Options, Record, Start, Subscription, open, topic};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,12 +14,18 @@ struct Member {
     kept: Arc<Kept>,
     seen: Arc<Mutex<Vec<Record>>>,
     mine: BTreeSet<u32>,
+    /// Partitions that it had to let go, one counted as often as that happened.
+    revoked: usize,
 }
 
 impl Member {
     async fn join(bed: &Bed, kept: &Arc<Kept>, seen: &Arc<Mutex<Vec<Record>>>) -> Self {
-        let reader = bed.log.subscribe("shared", kept.clone()).await.unwrap();
-        Self { reader, kept: kept.clone(), seen: seen.clone(), mine: BTreeSet::new() }
+        Self::of(&bed.log, "shared", kept, seen).await
+    }
+
+    async fn of(log: &Arc<dyn Log>, group: &str, kept: &Arc<Kept>, seen: &Arc<Mutex<Vec<Record>>>) -> Self {
+        let reader = log.subscribe(group, kept.clone()).await.unwrap();
+        Self { reader, kept: kept.clone(), seen: seen.clone(), mine: BTreeSet::new(), revoked: 0 }
     }
 
     /// Takes what comes within a while.
@@ -28,6 +34,7 @@ impl Member {
         match delivery.unwrap() {
             Delivery::Assigned(positions) => self.mine.extend(positions.iter().map(|position| position.partition)),
             Delivery::Revoked(partitions) => {
+                self.revoked += partitions.len();
                 for partition in partitions {
                     assert!(self.mine.remove(&partition), "partition {partition} was not held");
                 }
@@ -58,6 +65,16 @@ async fn until(what: &str, members: &mut [&mut Member], mut so: impl FnMut(&[&mu
     let begun = Instant::now();
     while !so(members) {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        for member in members.iter_mut() {
+            member.go(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Drives members for a while.
+async fn meanwhile(members: &mut [&mut Member], time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
         for member in members.iter_mut() {
             member.go(Duration::from_millis(20)).await;
         }
@@ -139,9 +156,9 @@ pub async fn a_member_that_vanishes_is_replaced(bed: &Bed) {
     second.reader.close().await;
 }
 
-/// A log whose sessions outlast a test.
-async fn long_sessions(bed: &Bed) -> Arc<dyn Log> {
-    let mut options = bed.options.clone();
+/// A log whose sessions outlast a test, as a process under this name opens it.
+async fn long_sessions(bed: &Bed, instance_id: Option<&str>) -> Arc<dyn Log> {
+    let mut options = Options { instance_id: instance_id.map(str::to_owned), ..bed.options.clone() };
     options.properties.insert("session.timeout.ms".to_owned(), (2 * PATIENCE.as_millis()).to_string());
     open(&bed.url, &options).await.unwrap()
 }
@@ -157,7 +174,7 @@ impl Start for Silent {
 
 /// A member that leaves in the middle of a rebalance hands over at once, not when its session has run out.
 pub async fn a_member_leaves_in_the_middle_of_an_assignment(bed: &Bed) {
-    let log = long_sessions(bed).await;
+    let log = long_sessions(bed, None).await;
     let mut first = log.subscribe("leaving", Arc::new(Silent)).await.unwrap();
     // It has been assigned its partitions by now, and doesn't know where to begin.
     assert!(tokio::time::timeout(PATIENCE / 3, first.next(10)).await.is_err());
@@ -170,7 +187,7 @@ pub async fn a_member_leaves_in_the_middle_of_an_assignment(bed: &Bed) {
 
 /// The same where it had partitions to let go.
 pub async fn a_member_leaves_in_the_middle_of_a_revocation(bed: &Bed) {
-    let log = long_sessions(bed).await;
+    let log = long_sessions(bed, None).await;
     let (start, _) = from_zero(PARTITIONS);
     let mut first = log.subscribe("leaving", start.clone()).await.unwrap();
     assigned(&mut first).await;
@@ -192,4 +209,42 @@ pub async fn a_member_leaves_in_the_middle_of_a_revocation(bed: &Bed) {
     }
     first.close().await;
     joining.await.unwrap();
+}
+
+/// Several heartbeats, by which members hear of a rebalance.
+const HEARTBEATS: Duration = Duration::from_secs(3);
+
+/// A member that comes back under its name within its session has what it had, and nobody else notices: a member with a
+/// name says no goodbye, whether it is closed or dropped.
+pub async fn a_member_comes_back_under_its_name(bed: &Bed) {
+    let (_, kept) = from_zero(PARTITIONS);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    // a group of its own, since what members hold outlasts the test
+    let group = topic(&bed.url).unwrap().unwrap();
+    let (here, there) = (long_sessions(bed, Some("here")).await, long_sessions(bed, Some("there")).await);
+    let mut stays = Member::of(&here, &group, &kept, &seen).await;
+    let mut goes = Member::of(&there, &group, &kept, &seen).await;
+    let half = PARTITIONS as usize / 2;
+    until("both share", &mut [&mut stays, &mut goes], |m| m.iter().all(|member| member.mine.len() == half)).await;
+    meanwhile(&mut [&mut stays, &mut goes], HEARTBEATS).await;
+    let (others, its, revoked) = (stays.mine.clone(), goes.mine.clone(), stays.revoked);
+    assert!(others.len() == half && its.len() == half && others.is_disjoint(&its), "{others:?} {its:?}");
+    for (round, dropped) in (1..).zip([false, true]) {
+        if dropped {
+            drop(goes);
+        } else {
+            goes.reader.close().await;
+        }
+        append(bed, 100).await;
+        meanwhile(&mut [&mut stays], HEARTBEATS).await;
+        assert_eq!(stays.mine, others, "what belongs to the one that is away waits for it");
+        goes = Member::of(&there, &group, &kept, &seen).await;
+        until("it has its own again", &mut [&mut stays, &mut goes], |m| m[1].mine == its).await;
+        until("all is read", &mut [&mut stays, &mut goes], |_| seen.lock().unwrap().len() == round * 100).await;
+        meanwhile(&mut [&mut stays, &mut goes], HEARTBEATS).await;
+        assert_eq!((&stays.mine, &goes.mine), (&others, &its));
+        assert_eq!((stays.revoked, goes.revoked), (revoked, 0), "nobody had to let go");
+    }
+    stays.reader.close().await;
+    goes.reader.close().await;
 }

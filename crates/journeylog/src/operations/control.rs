@@ -41,9 +41,16 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
                 strangers.push(g.number);
             }
         }
+        let active = store.generations(Some(name)).await?.iter().find(|g| g.active).map_or(0, |g| g.number);
+        let discarded = store.discarded(name, active).await?.len();
         let (new, old) = store.restart(crate::views::spec(view), &strangers).await?;
         println!("{name}: generation {new} is what readers see from now on, filled from the start of the log");
         println!("generation {old} stays: `journeylog status` shows both");
+        if discarded > 0 {
+            println!(
+                "{discarded} records that were discarded in it are judged again; a rebuild would leave them discarded"
+            );
+        }
         for number in &strangers {
             println!("generation {number} was made from another log: it shows the past and goes on no more");
         }
@@ -52,7 +59,7 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         }
         Ok(Done {
             generation: Some(new),
-            result: json!({"before": old, "of_another_log": strangers}),
+            result: json!({"before": old, "of_another_log": strangers, "discarded_before": discarded}),
             code: ExitCode::SUCCESS,
         })
     })

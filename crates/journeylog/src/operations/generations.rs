@@ -1,7 +1,7 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections, interrupted};
-use super::{Done, Why, audited, open_store};
+use super::{Done, Why, audited, open_store, own_log};
 use crate::commands::open_log;
 use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
@@ -52,6 +52,8 @@ async fn point(
         let all = store.generations(Some(view.as_str())).await?;
         let info = all.iter().find(|g| g.number == number).with_context(|| format!("no generation {number}"))?;
         let generation = store.generation(spec(view), number).await?;
+        own_log(store, log.as_ref(), view, number).await?;
+        say_letters(store, view, number).await?;
         let cancel = interrupted();
         let done = with_view!(view, mot(settings)?, |make| {
             let projection = Arc::new(make(info)?);
@@ -61,7 +63,8 @@ async fn point(
                 && info.state == State::Following
             {
                 let options = settings.project(view)?;
-                if !rebuild::catch_up(&projection, &generation, active.number, &place, &options).await? {
+                let caught_up = rebuild::catch_up(&projection, &generation, active.number, &place, &options).await?;
+                if !caught_up || cancel.is_cancelled() {
                     bail!("interrupted: readers see what they saw");
                 }
             }
@@ -78,6 +81,24 @@ async fn point(
         Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS })
     };
     audited(store, operation, Some(view), Some(number), why, json!({}), work).await
+}
+
+/// Says where readers will lack what they see now: a redrive is of one generation.
+async fn say_letters(store: &Store, view: View, number: i64) -> anyhow::Result<()> {
+    let all = store.progress().await?;
+    let letters = |p: &&store::Progress| p.generation.view == view.as_str();
+    let now = all.iter().filter(letters).find(|p| p.generation.active);
+    let then = all.iter().filter(letters).find(|p| p.generation.number == number);
+    if let (Some(now), Some(then)) = (now, then)
+        && then.dead_letters > now.dead_letters
+    {
+        eprintln!(
+            "generation {number} has {} dead letters, generation {} that readers see has {}: their records don't count in {number} \
+             before `journeylog dead-letters redrive`, or a rebuild",
+            then.dead_letters, now.generation.number, now.dead_letters
+        );
+    }
+    Ok(())
 }
 
 /// `journeylog drop`: removes a generation that readers don't see.

@@ -6,7 +6,7 @@ mod plan;
 
 pub use arguments::Arguments;
 
-use super::{Done, audited, open_store};
+use super::{Done, audited, open_store, own_log};
 use crate::commands::REFUSED;
 use crate::settings::Settings;
 use crate::views::{mot, spec, with_view};
@@ -79,6 +79,9 @@ impl Job<'_> {
 
     async fn build<P: Projection>(&self, projection: &Arc<P>) -> anyhow::Result<Done> {
         let cancel = interrupted();
+        if let Some(active) = &self.active {
+            own_log(&self.store, self.log.as_ref(), self.view, active.number).await?;
+        }
         let generation = self.begin().await?;
         let number = generation.number;
         let progress = Arc::new(Progress::default());
@@ -165,6 +168,15 @@ impl Job<'_> {
     async fn bounds(&self) -> anyhow::Result<Vec<(u64, u64)>> {
         let mut bounds = rebuild::bounds(self.log.as_ref()).await?;
         if let Some(Until::Positions(ends)) = &self.until {
+            for (partition, last) in ends {
+                match bounds.get(*partition as usize) {
+                    None => bail!("--until: the log has no partition {partition}, but {}", bounds.len()),
+                    Some((_, end)) if last >= end => {
+                        bail!("--until: partition {partition} of the log ends before {end}, and has no position {last}")
+                    }
+                    Some(_) => {}
+                }
+            }
             for (partition, (_, end)) in (0_u32..).zip(&mut bounds) {
                 *end = (*end).min(ends.get(&partition).map_or(0, |last| last.saturating_add(1)));
             }
@@ -185,15 +197,17 @@ impl Job<'_> {
     ) -> anyhow::Result<Option<Comparison>> {
         let Some(active) = &self.active else { return Ok(None) };
         let options = self.settings.project(self.view)?;
-        if !rebuild::catch_up(projection, generation, active.number, place, &options).await? {
+        let mut found = None;
+        let caught_up = rebuild::catch_up(projection, generation, active.number, place, &options).await?;
+        if caught_up && active.fits(spec(self.view)) {
+            let live = self.store.generation(spec(self.view), active.number).await?;
+            found = rebuild::compare(&live, generation, place).await?;
+        }
+        if !caught_up || place.cancel.is_cancelled() {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
             bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
         }
-        if !active.fits(spec(self.view)) {
-            return Ok(None);
-        }
-        let live = self.store.generation(spec(self.view), active.number).await?;
-        Ok(rebuild::compare(&live, generation, place).await?)
+        Ok(found)
     }
 
     fn say(&self, line: impl std::fmt::Display) {

@@ -35,7 +35,7 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
     let log = crate::commands::open_log(settings).await?;
     let detail = json!({"key_hash": key_hash(what.patient.as_bytes()), "apply": what.apply, "scan": what.scan});
     audited(&store, "replay", what.view, None, why, detail, async {
-        let (mut differs, mut unknown, mut results) = (false, true, Vec::new());
+        let (mut differs, mut unknown, mut scanned, mut results) = (false, true, false, Vec::new());
         let names = pseudonyms(&store, what.patient).await?;
         if names.len() > 1 {
             let others: Vec<String> =
@@ -52,8 +52,20 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
             for name in &names {
                 let Some(done) = one(settings, &store, &log, view, name.as_bytes(), what).await? else { continue };
                 differs |= !done.checked.differences.is_empty();
+                scanned |= done.scanned;
                 unknown &= done.checked.records == 0 && done.checked.differences.is_empty();
                 results.push(show(view, name, &done, what));
+            }
+        }
+        if scanned && !what.scan && what.view.is_none() {
+            // The positions are the timeline's own: where another view knew of more events, it may have lost some.
+            let whole = Replay { scan: true, ..*what };
+            for name in &names {
+                let Some(done) = one(settings, &store, &log, View::Timeline, name.as_bytes(), &whole).await? else {
+                    continue;
+                };
+                differs |= !done.checked.differences.is_empty();
+                results.push(show(View::Timeline, name, &done, &whole));
             }
         }
         if unknown {

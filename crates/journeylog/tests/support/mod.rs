@@ -3,10 +3,12 @@
 
 pub mod fold;
 pub mod mllp;
+pub mod otlp;
 pub mod pages;
 
 use domain::views::View;
 use serde_json::Value as Json;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -37,9 +39,7 @@ impl Backends {
         let (kafka, postgres) = (std::env::var("JOURNEYLOG_TEST_KAFKA"), std::env::var("JOURNEYLOG_TEST_POSTGRES"));
         let (Ok(kafka), Ok(postgres)) = (kafka, postgres) else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs JOURNEYLOG_TEST_KAFKA and _POSTGRES");
-            eprintln!(
-                "SKIPPED {test}: JOURNEYLOG_TEST_KAFKA and JOURNEYLOG_TEST_POSTGRES are not set (make test sets them)"
-            );
+            skipped(&format!("{test}: JOURNEYLOG_TEST_KAFKA and _POSTGRES are not set (make test sets them)"));
             return None;
         };
         let name = format!("{test}_{}", uuid::Uuid::new_v4().simple());
@@ -241,6 +241,11 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {file} is not beside the project");
+    skipped(&format!("{file} is not beside the project"));
     None
+}
+
+/// Says loudly that a test is skipped: cargo shows what `eprintln!` writes of failed tests alone.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {why}");
 }

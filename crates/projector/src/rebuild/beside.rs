@@ -187,7 +187,7 @@ async fn attempt<P: Projection>(
         let missing = lacking(known, log, &gaps);
         let late = |_| LogError::Unavailable("the log took too long to answer while the switch held its locks".into());
         let records = tokio::time::timeout(READ_LOCKED, missing).await.map_err(late)??;
-        close(view, &mut tx, generation, &gaps, records).await?;
+        close(view, log.partitions(), &mut tx, generation, &gaps, records).await?;
     }
     if active != Some(number) {
         tx.point(store.engine(), generation).await?;
@@ -233,6 +233,7 @@ async fn lacking(
 /// Folds what a generation lacks, as its projector would.
 async fn close<P: Projection>(
     view: &P,
+    partitions: u32,
     tx: &mut Tx,
     generation: &Generation,
     gaps: &BTreeMap<u32, (u64, u64)>,
@@ -244,7 +245,7 @@ async fn close<P: Projection>(
         for record in records.remove(&partition).unwrap_or_default() {
             step.appended_ms = record.appended_ms;
             step.last_hash = store::record_hash(&record.key, &record.value);
-            prepared.push(Prepared { outcome: outcome(view, &record), record });
+            prepared.push(Prepared { outcome: outcome(view, &record, partitions), record });
         }
         steps.push(step);
     }

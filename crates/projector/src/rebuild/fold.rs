@@ -64,7 +64,7 @@ pub fn fold<P: Projection>(shared: &Shared<P>, job: Job) -> Result<Option<Folded
         if !shared.pace.take(step.len(), &shared.cancel) {
             return Ok(None);
         }
-        outcomes.extend(decode(&*shared.view, step));
+        outcomes.extend(decode(&*shared.view, shared.log.partitions(), step));
         shared.progress.folded(step.len() as u64);
     }
     let (built, letters) = build(&*shared.view, &records, outcomes);
@@ -73,8 +73,8 @@ pub fn fold<P: Projection>(shared: &Shared<P>, job: Job) -> Result<Option<Folded
 }
 
 /// What each record is to the view.
-pub fn decode<P: Projection>(view: &P, records: &[Record]) -> impl Iterator<Item = Outcome<P::Item>> {
-    records.iter().map(|r| outcome(view, r))
+pub fn decode<P: Projection>(view: &P, partitions: u32, records: &[Record]) -> impl Iterator<Item = Outcome<P::Item>> {
+    records.iter().map(move |r| outcome(view, r, partitions))
 }
 
 /// The rows of a slice, and the records that become dead letters, as the live projector would have them: what comes after a

@@ -51,9 +51,9 @@ pub async fn sample<P: Projection>(
     let events = records.len();
     let bytes = records.iter().map(|r| r.key.len() + r.value.len()).sum();
     let (view, engine) = (view.clone(), store.engine().clone());
-    let spec = view.spec();
+    let (spec, partitions) = (view.spec(), log.partitions());
     let bulks = tokio::task::spawn_blocking(move || {
-        let outcomes: Vec<_> = fold::decode(&*view, &records).collect();
+        let outcomes: Vec<_> = fold::decode(&*view, partitions, &records).collect();
         let (built, _) = fold::build(&*view, &records, outcomes);
         let columns = spec.tables.iter().map(|t| t.columns).chain([store::STATE]);
         let rows = built.tables.into_iter().chain([built.states]);

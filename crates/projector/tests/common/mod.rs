@@ -25,8 +25,13 @@ impl MemoryLog {
 
     /// Appends under any key, sound or not.
     pub fn put(&self, key: &[u8], value: Vec<u8>) -> Position {
+        let partition = partition_of(key, u32::try_from(self.ends().len()).unwrap());
+        self.put_into(partition, key, value)
+    }
+
+    /// Appends to any partition, as a producer with another partitioner does.
+    pub fn put_into(&self, partition: u32, key: &[u8], value: Vec<u8>) -> Position {
         let mut all = self.partitions.lock().unwrap();
-        let partition = partition_of(key, u32::try_from(all.len()).unwrap());
         let records = &mut all[partition as usize];
         let position = Position { partition, offset: records.len() as u64 };
         let headers = vec![("event-type".to_owned(), Bytes::from_static(b"Some"))];

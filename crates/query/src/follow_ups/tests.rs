@@ -20,6 +20,8 @@ use store::{Durability, Store};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
+mod merged;
+
 thread_local! {
     /// The clock of one test: each runs on a thread of its own.
     static NOW: Cell<i64> = const { Cell::new(0) };
@@ -218,6 +220,8 @@ async fn a_nurse_claims_calls_and_completes() {
     let (_, item) = t.get(&format!("/v1/follow-ups/{id}?after={position}")).await;
     assert_eq!((&item["attempts"], &item["last_outcome"]), (&json!(1), &json!("no_answer")));
     assert_eq!(t.get(&format!("/v1/follow-ups/{id}?after=0:99")).await.0, 504);
+    let (status, body) = t.get(&format!("/v1/follow-ups/{id}?after=99:1")).await;
+    assert_eq!((status, &body["errors"][0]["pointer"]), (400, &json!("after")), "the log has one partition");
 
     let four = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d"]});
     let (status, body) = t.post(&at("complete"), four).await;
@@ -323,41 +327,4 @@ async fn a_complaint_takes_a_call_and_a_resolution() {
     assert_eq!((&item["status"], &item["status_reason"]), (&json!("closed"), &json!("called_and_resolved")));
     let nothing = json!({"holder": "kim", "token": token});
     assert_eq!(t.post(&path, nothing).await.0, 400);
-}
-
-#[tokio::test]
-async fn a_merge_unites_items_and_an_unmerge_parts_them() {
-    let t = Test::new().await;
-    t.event(1, "old", 0, "OrderPlaced", json!({"order_id": "o1", "code": "CT"})).await;
-    t.event(2, "old", 0, "BookingFrictionReported", json!({"problem": "no_slot"})).await;
-    t.event(3, "new", 0, "BookingFrictionReported", json!({"problem": "no_slot"})).await;
-    let count = async || t.get("/v1/follow-ups").await.1["items"].as_array().unwrap().len();
-    assert_eq!(count().await, 3);
-    t.event(4, "new", 1, "PatientsMerged", json!({"surviving": "new", "retired": "old"})).await;
-    assert_eq!(count().await, 2, "two frictions are one item");
-    let order = id("old", ItemKind::OrderResult, "o1");
-    let (_, item) = t.get(&format!("/v1/follow-ups/{order}")).await;
-    assert_eq!((&item["patient_id"], &item["filed_under"]), (&json!("new"), &json!("old")));
-    let (_, friction) = t.get(&format!("/v1/follow-ups/{}", id("old", ItemKind::BookingFriction, "booking"))).await;
-    assert_eq!(friction["item_id"], json!(id("new", ItemKind::BookingFriction, "booking")));
-    assert_eq!(friction["priority"]["severity"], json!(10), "trouble under both pseudonyms counts");
-    t.event(5, "new", 2, "ResultReported", json!({"order_id": "o1", "status": "final"})).await;
-    let (_, item) = t.get(&format!("/v1/follow-ups/{order}")).await;
-    assert_eq!(item["status"], "closed", "a result under the new pseudonym");
-    assert_eq!(count().await, 1);
-    t.event(6, "new", 3, "PatientsUnmerged", json!({"surviving": "new", "retired": "old"})).await;
-    assert_eq!(count().await, 3);
-}
-
-#[tokio::test]
-async fn a_call_about_a_merged_patient_lies_where_its_item_lies() {
-    let t = Test::new().await;
-    t.event(1, "old", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
-    t.event(2, "new", 1, "PatientsMerged", json!({"surviving": "new", "retired": "old"})).await;
-    let id = id("old", ItemKind::PostVisit, "e1");
-    let token = t.claim(&id, "kim").await;
-    let body = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", "e"]});
-    assert_eq!(t.post(&format!("/v1/follow-ups/{id}/complete"), body).await.0, 200);
-    assert_eq!(t.world.published.lock().await[0].header().patient_id.as_ref().unwrap().as_str(), "old");
-    assert_eq!(t.get(&format!("/v1/follow-ups/{id}")).await.1["status"], "closed");
 }

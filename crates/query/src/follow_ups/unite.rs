@@ -4,9 +4,12 @@ use crate::Problem;
 use domain::facts::Facts;
 use domain::views::follow_ups::FollowUps;
 use std::collections::{BTreeMap, BTreeSet};
-use store::views::follow_ups::{self as items, Filter, ItemRow};
+use store::views::follow_ups::{self as items, Filter, ItemRow, Place};
 use store::views::timeline;
 use store::{Engine, Row, StoreError};
+
+/// How many stored rows are looked at once more, and then again, where those of a page were not enough to fill it.
+const MORE: usize = 200;
 
 /// An item, and the pseudonym under which its patient is known now.
 pub struct United {
@@ -70,27 +73,61 @@ pub async fn one(engine: &Engine, id: &str) -> Result<United, Problem> {
     })
 }
 
-/// A page of rows with those of merged pseudonyms united: of two that are the same item one is left out, and so is what no
-/// longer matches. The order stays that of the stored rows.
-pub async fn page(engine: &Engine, rows: Vec<ItemRow>, filter: &Filter, now: i64) -> Result<Vec<United>, Problem> {
-    let patients: BTreeSet<String> = rows.iter().map(|r| r.patient_id.clone()).collect();
+/// The items that match, `limit` at most, those of merged pseudonyms united; and after which one the next page begins, where
+/// there may be one. The order is that of the stored rows.
+pub async fn list(
+    engine: &Engine,
+    filter: &Filter,
+    now: i64,
+    from: Option<Place>,
+    limit: usize,
+) -> Result<(Vec<United>, Option<Place>), Problem> {
+    let (mut found, mut last, mut more) = (Vec::new(), from, true);
+    for rows in [limit, MORE, MORE] {
+        let mut page = items::list(engine, filter, now, last.as_ref(), rows + 1).await?;
+        more = page.len() > rows;
+        page.truncate(rows);
+        last = page.last().map(|(_, place)| place.clone()).or(last);
+        found.extend(matching(engine, page, filter, now).await?);
+        if !more || found.len() >= limit {
+            break;
+        }
+    }
+    if found.len() > limit {
+        found.truncate(limit);
+        more = true;
+        last = found.last().map(|(_, place)| place.clone());
+    }
+    Ok((found.into_iter().map(|(united, _)| united).collect(), last.filter(|_| more)))
+}
+
+/// These rows with those of merged pseudonyms united: of two that are the same item one is left out, and so is what does not
+/// match then.
+async fn matching(
+    engine: &Engine,
+    rows: Vec<(ItemRow, Place)>,
+    filter: &Filter,
+    now: i64,
+) -> Result<Vec<(United, Place)>, Problem> {
+    let patients: BTreeSet<String> = rows.iter().map(|(r, _)| r.patient_id.clone()).collect();
     let linked = items::linked(engine, &patients).await?;
     let mut families = BTreeMap::new();
     for patient in &linked {
         families.insert(patient.clone(), Family::of(engine, patient).await?);
     }
     let mut out = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Some(family) = families.get(&row.patient_id).and_then(Option::as_ref) else {
-            out.push(alone(row));
-            continue;
+    for (row, place) in rows {
+        let united = match families.get(&row.patient_id).and_then(Option::as_ref) {
+            None => alone(row),
+            Some(family) => match family.same(&row).filter(|u| u.item_id == row.item_id) {
+                Some(united) => United { row: united, patient_id: family.patient_id.clone() },
+                None => continue,
+            },
         };
-        let Some(united) = family.same(&row) else { continue };
-        let overdue = united.status == "open" && united.due_at.is_some_and(|d| d < now);
-        let matches =
-            filter.status.as_ref().is_none_or(|s| *s == united.status) && filter.overdue.is_none_or(|o| o == overdue);
-        if united.item_id == row.item_id && matches {
-            out.push(United { row: united, patient_id: family.patient_id.clone() });
+        let (status, due_at) = (&united.row.status, united.row.due_at);
+        let overdue = status == "open" && due_at.is_some_and(|d| d < now);
+        if filter.status.as_ref().is_none_or(|s| s == status) && filter.overdue.is_none_or(|o| o == overdue) {
+            out.push((united, place));
         }
     }
     Ok(out)

@@ -4,7 +4,7 @@ mod model;
 
 pub use model::{AggregateGroup, Aggregates, Figures, RoleFigures};
 
-use super::time;
+use super::span;
 use crate::problem::Json;
 use crate::reading::{Asking, Reading, Which};
 use crate::{App, Problem};
@@ -52,7 +52,7 @@ pub struct Asked {
     pub dimension: Option<String>,
 }
 
-const fn exact(g: &Group) -> Sums {
+pub(super) const fn exact(g: &Group) -> Sums {
     Sums { n: g.n, sum: g.sum, squares: g.squares, top: g.top }
 }
 
@@ -128,6 +128,7 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
     one_of("touchpoint", asked.touchpoint.as_deref(), &kinds)?;
     one_of("role", asked.role.as_deref(), &roles)?;
     one_of("dimension", asked.dimension.as_deref(), &dimensions)?;
+    let (from, to) = span(asked.from.as_deref(), asked.to.as_deref())?;
     Ok(Filter {
         site: asked.site.clone(),
         department: asked.department.clone(),
@@ -135,8 +136,8 @@ fn filter(asked: &Asked) -> Result<Filter, Problem> {
         role: asked.role.clone(),
         dimension: asked.dimension.clone(),
         kind: None,
-        from: time("from", asked.from.as_deref())?.map(|t| t.0),
-        to: time("to", asked.to.as_deref())?.map(|t| t.0),
+        from: from.map(|t| t.0),
+        to: to.map(|t| t.0),
     })
 }
 

@@ -30,8 +30,9 @@ impl Publish for Nowhere {
         Box::pin(async { Err(Problem::not_found("way to the log")) })
     }
 
+    /// A log of one partition.
     fn ends(&self) -> BoxFuture<'_, Result<Vec<u64>, Problem>> {
-        Box::pin(async { Err(Problem::not_found("way to the log")) })
+        Box::pin(async { Ok(vec![0]) })
     }
 }
 

@@ -56,7 +56,7 @@ impl Engine {
         let sql = match &self.pool {
             Pool::Postgres(_) => "SELECT pg_total_relation_size(to_regclass($1))",
             Pool::Sqlite(..) => {
-                "SELECT sum(pgsize) FROM dbstat WHERE aggregate AND \
+                "SELECT sum(pgsize) FROM dbstat WHERE aggregate = TRUE AND \
                  name IN (SELECT name FROM sqlite_schema WHERE tbl_name = $1)"
             }
         };

@@ -118,7 +118,8 @@ impl Store {
             loop {
                 let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(sql) = next else { return Ok::<_, StoreError>(()) };
-                let mut tx = self.begin(Durability::FromLog).await?;
+                // On disk, and with it every slice that was written before.
+                let mut tx = self.begin(Durability::Full).await?;
                 tx.heavy().await?;
                 tx.execute(&sql, &[]).await?;
                 tx.commit().await?;
@@ -136,7 +137,8 @@ impl Store {
     }
 
     /// Ends the filling of a generation, durably: sets its checkpoints, and what becomes of it. Letters that were discarded in
-    /// the generation `live` are discarded in this one too. Nothing happens when it isn't `Building` any more.
+    /// the generation `live` are discarded in this one too. Nothing happens when it isn't `Building` any more. `false` when slices
+    /// are missing: slices don't wait for the disk, and a crash of the database has taken the last ones back.
     ///
     /// # Errors
     /// Those of the database.
@@ -146,13 +148,18 @@ impl Store {
         checkpoints: &[Advance],
         then: State,
         live: Option<i64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (view, number) = (generation.view, generation.number);
         let mut tx = self.begin(Durability::Full).await?;
         tx.lock_schema().await?;
         let building = |g: &GenerationInfo| g.number == number && g.state == State::Building;
         if !tx.generations(Some(view)).await?.iter().any(building) {
-            return Ok(());
+            return Ok(true);
+        }
+        let missing = "SELECT count(*) FROM rebuild_slices WHERE view = $1 AND generation = $2 AND done_ms IS NULL";
+        if tx.query(missing, &[view.into(), number.into()]).await?.iter().any(|r| r.int(0) > 0) {
+            tx.rollback().await?;
+            return Ok(false);
         }
         let sql = "INSERT INTO checkpoints (view, generation, partition, next_offset, appended_ms, updated_at, parked, last_hash) \
                    VALUES ($1, $2, $3, $4, $5, $6, \
@@ -167,7 +174,8 @@ impl Store {
             tx.copy_discarded(generation, live).await?;
         }
         tx.set_state(view, number, then).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 }
 

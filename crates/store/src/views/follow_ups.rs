@@ -135,6 +135,9 @@ fn time_points() -> String {
 
 /// The items that match, highest priority at `now` first, then by due time and id; those after `after`, `limit` at most.
 ///
+/// What a merge makes of an item's status is known only once its patient's pseudonyms are united. So items of whoever takes
+/// part in a merge or an unmerge come whatever their rows say of status and due time, and the caller sorts them out.
+///
 /// # Errors
 /// Those of the database.
 pub async fn list(
@@ -144,18 +147,26 @@ pub async fn list(
     after: Option<&Place>,
     limit: usize,
 ) -> Result<Vec<(ItemRow, Place)>, StoreError> {
+    let linked = if has_links(engine).await? { LINKED } else { "" };
     let mut args: Vec<Value> = vec![now.into()];
     let mut conditions = vec!["1 = 1".to_owned()];
     let mut arg = |v: Value| {
         args.push(v);
         format!("${}", args.len())
     };
-    let equal = [
-        ("status", &filter.status),
-        ("kind", &filter.kind),
-        ("site", &filter.site),
-        ("department", &filter.department),
-    ];
+    let mut own = Vec::new();
+    if let Some(status) = &filter.status {
+        own.push(format!("status = {}", arg(status.as_str().into())));
+    }
+    match filter.overdue {
+        Some(true) => own.push("status = 'open' AND due_at < $1".into()),
+        Some(false) => own.push("NOT (status = 'open' AND due_at IS NOT NULL AND due_at < $1)".into()),
+        None => {}
+    }
+    if !own.is_empty() {
+        conditions.push(format!("({}{linked})", own.join(" AND ")));
+    }
+    let equal = [("kind", &filter.kind), ("site", &filter.site), ("department", &filter.department)];
     for (column, value) in equal {
         if let Some(v) = value {
             conditions.push(format!("{column} = {}", arg(v.as_str().into())));
@@ -165,11 +176,6 @@ pub async fn list(
         let holder = arg(holder.as_str().into());
         let leased = format!("SELECT item_id FROM follow_up_leases WHERE holder = {holder} AND expires_at > $1");
         conditions.push(format!("item_id IN ({leased})"));
-    }
-    match filter.overdue {
-        Some(true) => conditions.push("status = 'open' AND due_at < $1".into()),
-        Some(false) => conditions.push("NOT (status = 'open' AND due_at IS NOT NULL AND due_at < $1)".into()),
-        None => {}
     }
     let mut rest = String::new();
     if let Some(p) = after {
@@ -204,13 +210,21 @@ pub async fn find(engine: &Engine, item_id: &str) -> Result<Option<ItemRow>, Sto
     Ok(engine.query(&sql, &[item_id.into()]).await?.first().map(ItemRow::from))
 }
 
+/// Or the patient takes part in any merge or unmerge.
+const LINKED: &str = " OR patient_id IN (SELECT surviving FROM patient_links UNION SELECT retired FROM patient_links)";
+
+/// Whether merges are known: not where no timeline has been projected here yet.
+async fn has_links(engine: &Engine) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM generations WHERE view = 'timeline' AND active = 1";
+    Ok(!engine.query(sql, &[]).await?.is_empty())
+}
+
 /// Those of the patients who take part in any merge or unmerge. Empty where no timeline has been projected here yet.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn linked(engine: &Engine, patients: &BTreeSet<String>) -> Result<BTreeSet<String>, StoreError> {
-    let sql = "SELECT 1 FROM generations WHERE view = 'timeline' AND active = 1";
-    if patients.is_empty() || engine.query(sql, &[]).await?.is_empty() {
+    if patients.is_empty() || !has_links(engine).await? {
         return Ok(BTreeSet::new());
     }
     let all: Vec<&String> = patients.iter().collect();

@@ -132,6 +132,32 @@ pub struct Group {
 /// # Errors
 /// Those of the database.
 pub async fn sums(engine: &Engine, source: Source, by: &[Column], filter: &Filter) -> Result<Vec<Group>, StoreError> {
+    grouped(engine, source, by, filter, "").await
+}
+
+/// Like [`sums`], but only groups of at least `least` scores whose mean is below `ceiling`, in hundredths of a point; by at
+/// least one column.
+///
+/// # Errors
+/// Those of the database.
+pub async fn low_sums(
+    engine: &Engine,
+    source: Source,
+    by: &[Column],
+    filter: &Filter,
+    (least, ceiling): (i64, i64),
+) -> Result<Vec<Group>, StoreError> {
+    let having = format!(" HAVING count(t.score) >= {least} AND sum(t.score) < {ceiling} * count(t.score)");
+    grouped(engine, source, by, filter, &having).await
+}
+
+async fn grouped(
+    engine: &Engine,
+    source: Source,
+    by: &[Column],
+    filter: &Filter,
+    having: &str,
+) -> Result<Vec<Group>, StoreError> {
     let columns: String = by.iter().map(|c| format!("t.{}, ", c.as_str())).collect();
     let (conditions, args) = filter.sql();
     let once = match source {
@@ -146,7 +172,7 @@ pub async fn sums(engine: &Engine, source: Source, by: &[Column], filter: &Filte
         String::new()
     } else {
         let list = numbers.join(", ");
-        format!(" GROUP BY {list} ORDER BY {list}")
+        format!(" GROUP BY {list}{having} ORDER BY {list}")
     };
     let sql = format!(
         "SELECT {columns}count(t.score), CAST(coalesce(sum(t.score), 0) AS bigint), \

@@ -1,0 +1,77 @@
+//! What an operator may change about the inbox's clients, and what not.
+
+use super::{KafkaRelay, TRANSACTION_MS};
+use crate::kafka::client::Settings;
+use crate::options::{KafkaTarget, Options};
+use crate::relay::RelayOptions;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn relay(properties: &[(&str, &str)]) -> KafkaRelay {
+    let target =
+        KafkaTarget { brokers: "a:1".to_owned(), topic: "journeys".to_owned(), partitions: None, replication: None };
+    let options = Options {
+        properties: properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        instance_id: Some("inbox-1".to_owned()),
+        ..Options::default()
+    };
+    KafkaRelay {
+        settings: Settings::new(&target, &options),
+        names: RelayOptions {
+            inbox: "in".to_owned(),
+            refused: "no".to_owned(),
+            group: "inbox".to_owned(),
+            inbox_retention: Duration::from_secs(1),
+            refused_retention: Duration::from_secs(1),
+        },
+        partitions: (1, 1),
+        id: "inbox-inbox-1".to_owned(),
+        clients: None,
+        read: BTreeMap::new(),
+        fenced: Vec::new(),
+    }
+}
+
+#[test]
+fn an_operator_changes_nothing_that_makes_it_exactly_once() {
+    let relay = relay(&[
+        ("acks", "1"),
+        ("enable.idempotence", "false"),
+        ("transactional.id", "another"),
+        ("transaction.timeout.ms", "900000"),
+        ("enable.auto.commit", "true"),
+        ("auto.offset.reset", "latest"),
+        ("isolation.level", "read_uncommitted"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+    ]);
+    let (producer, consumer) = (relay.producer(), relay.consumer());
+    for (name, value) in [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("transactional.id", "inbox-inbox-1"),
+        ("transaction.timeout.ms", TRANSACTION_MS),
+    ] {
+        assert_eq!(producer.get(name), Some(value), "{name}");
+    }
+    for (name, value) in [
+        ("group.id", "inbox"),
+        ("group.instance.id", "inbox-1"),
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "earliest"),
+        ("isolation.level", "read_committed"),
+        ("partition.assignment.strategy", "range"),
+    ] {
+        assert_eq!(consumer.get(name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn security_reaches_both_clients() {
+    let security = [("security.protocol", "SSL"), ("ssl.ca.location", "/etc/ca.pem"), ("sasl.password", "geheim")];
+    let relay = relay(&security);
+    for config in [relay.producer(), relay.consumer()] {
+        for (name, value) in security {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Items of patients who had several pseudonyms.
+
+use super::*;
+
+/// The ids of a list, walked through in pages of one.
+async fn listed(t: &Test, query: &str) -> Vec<String> {
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = t.get(&format!("/v1/follow-ups?limit=1{query}{cursor}")).await;
+        assert_eq!(status, 200, "{page}");
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 1);
+        ids.extend(items.iter().map(|i| i["item_id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next_cursor"].as_str() else { return ids };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_suppressed_by_a_merge_alone_is_listed_as_suppressed() {
+    let t = Test::new().await;
+    let consent = json!({"scope": "follow_up_contact", "grantee": "contact"});
+    t.event(1, "p-m1", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
+    t.event(2, "p-m2", 0, "ConsentWithdrawn", consent).await;
+    t.event(3, "p-else", 0, "ConsultEnded", json!({"encounter_id": "e2"})).await;
+    t.event(4, "p-last", 0, "RecallDue", json!({"recall_kind": "scaling", "due_on": "2026-09-01"})).await;
+    t.event(5, "p-m2", 1, "PatientsMerged", json!({"surviving": "p-m2", "retired": "p-m1"})).await;
+    let visit = id("p-m1", ItemKind::PostVisit, "e1");
+    assert_eq!(listed(&t, "&status=suppressed").await, std::slice::from_ref(&visit));
+    let others = [id("p-else", ItemKind::PostVisit, "e2"), id("p-last", ItemKind::Recall, "scaling")];
+    assert_eq!(listed(&t, "").await, others, "without status, what is open");
+    assert!(listed(&t, "&status=closed").await.is_empty());
+    let (_, item) = t.get(&format!("/v1/follow-ups/{visit}")).await;
+    assert_eq!((&item["status"], &item["patient_id"]), (&json!("suppressed"), &json!("p-m2")));
+    t.event(6, "p-m2", 2, "PatientsUnmerged", json!({"surviving": "p-m2", "retired": "p-m1"})).await;
+    assert!(listed(&t, "&status=suppressed").await.is_empty());
+    assert!(listed(&t, "").await.contains(&visit));
+}
+
+#[tokio::test]
+async fn an_item_open_by_a_merge_alone_is_listed_as_open() {
+    let t = Test::new().await;
+    let consent = json!({"scope": "follow_up_contact", "grantee": "contact"});
+    t.event(1, "old", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
+    t.event(2, "old", 0, "ConsentWithdrawn", consent.clone()).await;
+    let visit = [id("old", ItemKind::PostVisit, "e1")];
+    assert_eq!(listed(&t, "&status=suppressed").await, visit);
+    t.event(3, "new", 1, "ConsentGiven", consent).await;
+    t.event(4, "new", 1, "PatientsMerged", json!({"surviving": "new", "retired": "old"})).await;
+    assert_eq!(listed(&t, "").await, visit);
+    assert!(listed(&t, "&status=suppressed").await.is_empty());
+    assert!(listed(&t, "&overdue=true").await.is_empty());
+    set_hour(25);
+    assert_eq!(listed(&t, "&overdue=true").await, visit);
+    assert!(listed(&t, "&overdue=false").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_merge_unites_items_and_an_unmerge_parts_them() {
+    let t = Test::new().await;
+    t.event(1, "old", 0, "OrderPlaced", json!({"order_id": "o1", "code": "CT"})).await;
+    t.event(2, "old", 0, "BookingFrictionReported", json!({"problem": "no_slot"})).await;
+    t.event(3, "new", 0, "BookingFrictionReported", json!({"problem": "no_slot"})).await;
+    let count = async || t.get("/v1/follow-ups").await.1["items"].as_array().unwrap().len();
+    assert_eq!(count().await, 3);
+    t.event(4, "new", 1, "PatientsMerged", json!({"surviving": "new", "retired": "old"})).await;
+    assert_eq!(count().await, 2, "two frictions are one item");
+    let order = id("old", ItemKind::OrderResult, "o1");
+    let (_, item) = t.get(&format!("/v1/follow-ups/{order}")).await;
+    assert_eq!((&item["patient_id"], &item["filed_under"]), (&json!("new"), &json!("old")));
+    let (_, friction) = t.get(&format!("/v1/follow-ups/{}", id("old", ItemKind::BookingFriction, "booking"))).await;
+    assert_eq!(friction["item_id"], json!(id("new", ItemKind::BookingFriction, "booking")));
+    assert_eq!(friction["priority"]["severity"], json!(10), "trouble under both pseudonyms counts");
+    t.event(5, "new", 2, "ResultReported", json!({"order_id": "o1", "status": "final"})).await;
+    let (_, item) = t.get(&format!("/v1/follow-ups/{order}")).await;
+    assert_eq!(item["status"], "closed", "a result under the new pseudonym");
+    assert_eq!(count().await, 1);
+    t.event(6, "new", 3, "PatientsUnmerged", json!({"surviving": "new", "retired": "old"})).await;
+    assert_eq!(count().await, 3);
+}
+
+#[tokio::test]
+async fn a_call_about_a_merged_patient_lies_where_its_item_lies() {
+    let t = Test::new().await;
+    t.event(1, "old", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
+    t.event(2, "new", 1, "PatientsMerged", json!({"surviving": "new", "retired": "old"})).await;
+    let id = id("old", ItemKind::PostVisit, "e1");
+    let token = t.claim(&id, "kim").await;
+    let body = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", "e"]});
+    assert_eq!(t.post(&format!("/v1/follow-ups/{id}/complete"), body).await.0, 200);
+    assert_eq!(t.world.published.lock().await[0].header().patient_id.as_ref().unwrap().as_str(), "old");
+    assert_eq!(t.get(&format!("/v1/follow-ups/{id}")).await.1["status"], "closed");
+}
