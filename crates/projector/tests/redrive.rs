@@ -97,6 +97,46 @@ async fn a_mended_fold_takes_in_what_was_parked() {
     }
 }
 
+/// Of two contents under one event id the first one counts, of an event that came twice the first place: backwards, both would differ.
+async fn goes_in_in_order<P: Projection + Clone>(view: &P, store: &Store) {
+    let log = MemoryLog::new(2);
+    let bad = event("ConsultEnded", 1, 30, r#""encounter_id":"e1""#);
+    let id = bad.header().event_id;
+    let complaint =
+        |severity| event("ComplaintFiled", 1, 40, &format!(r#""complaint_id":"c","severity":"{severity}""#));
+    log.publish(&bad);
+    log.publish(&complaint("severe"));
+    let other = log.publish(&complaint("low"));
+    let once = log.publish(&event("PatientCheckedIn", 1, 41, ""));
+    log.publish(&event("PatientCheckedIn", 1, 41, ""));
+    let item = move |e: &domain::Event| assert!(e.header().event_id != id, "a fault in the fold");
+    project(&Faulty { item: Arc::new(item), ..Faulty::new(view.clone()) }, &log, store).await;
+    let name = view.spec().name;
+    assert_eq!(store.dead_letters(Some(name), None, 10).await.unwrap().len(), 5);
+
+    let done = decide(view, store, Decision::Redrive).await;
+    assert_eq!(done.iter().map(|d| (d.tried, d.taken, d.free)).collect::<Vec<_>>(), [(5, 4, true)]);
+    let left = store.dead_letters(Some(name), None, 10).await.unwrap();
+    let left: Vec<_> = left.iter().map(|l| (l.offset, l.code.as_str())).collect();
+    assert_eq!(left, [(i64::try_from(other.offset).unwrap(), "conflict")]);
+    if name == "timeline" {
+        let at = "SELECT log_offset FROM timeline_entries WHERE kind = 'PatientCheckedIn'";
+        let at = store.engine().query(at, &[]).await.unwrap();
+        assert_eq!(at.iter().map(|r| r.int(0)).collect::<Vec<_>>(), [i64::try_from(once.offset).unwrap()]);
+    }
+    assert_eq!(verified(view, &log, store, ALL).await.1, BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_parked_goes_in_in_the_log_s_order() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 16).await.unwrap();
+        goes_in_in_order(&timeline(), &store).await;
+        goes_in_in_order(&mot(), &store).await;
+        goes_in_in_order(&follow_ups(), &store).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_letter_is_kept_and_holds_nobody_up() {
     for db in databases::all().await {
