@@ -145,6 +145,10 @@ pub trait Log: Send + Sync {
         stream::try_unfold(from, step).boxed()
     }
 
+    /// Lets go of what it holds: connections come back and are closed, and a file has all of it afterwards, so that nothing is left
+    /// beside it. Nothing can be read or appended any more.
+    async fn close(&self) {}
+
     /// Joins a group of readers, among which the partitions are spread. Where to begin is asked of `start` whenever a
     /// partition is assigned, since the reader's own store knows it, not the log.
     async fn subscribe(&self, group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError>;

@@ -242,6 +242,12 @@ impl Log for SqliteLog {
         self.shared.read(partition, from, max).await
     }
 
+    async fn close(&self) {
+        self.shared.readers.close().await;
+        // The last connection copies the write-ahead log back and removes it.
+        self.writer.close().await;
+    }
+
     async fn subscribe(&self, _group: &str, start: Arc<dyn Start>) -> Result<Box<dyn Subscription>, LogError> {
         Ok(Box::new(subscription::SqliteSubscription::new(self.shared.clone(), start)))
     }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 /// Patient journeys as events: publish touchpoints, project views, read them.
 ///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was refused or a check found problems.
+/// Exit codes: 0 done; 1 failed or interrupted; 2 wrong usage; 3 done, but some input was refused or a check found problems; 130 ended at
+/// once by a second Ctrl-C.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 pub struct Arguments {
@@ -194,7 +195,7 @@ pub enum Command {
         /// The view.
         view: ViewName,
         /// Why, for the account of operations.
-        #[arg(long)]
+        #[arg(long, value_parser = operations::reason)]
         reason: String,
         /// Go on: readers see a part of the view until it has caught up.
         #[arg(long)]

@@ -17,6 +17,7 @@ mod outbox;
 mod schemas;
 mod serve;
 mod settings;
+mod signals;
 mod telemetry;
 mod views;
 

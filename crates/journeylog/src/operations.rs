@@ -7,7 +7,7 @@ use eventlog::Log;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
-use store::{NewOperation, Store};
+use store::{Ended, NewOperation, Store};
 
 pub mod account;
 pub mod backup;
@@ -30,8 +30,13 @@ const MAX_REASON: usize = 1_000;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Why {
     /// Why, for the account of operations.
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     pub reason: Option<String>,
+}
+
+/// A reason has words in it.
+pub fn reason(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("say why, or leave it out where it isn't demanded") } else { Ok(text.to_owned()) }
 }
 
 /// How an operation ended, for the account.
@@ -41,7 +46,28 @@ pub struct Done {
     /// What came of it; no patient's data.
     pub result: Value,
     pub code: ExitCode,
+    /// Whether it was told to end before it was through.
+    pub interrupted: bool,
 }
+
+impl Done {
+    /// What came to its end, and well.
+    pub const fn of(generation: Option<i64>, result: Value) -> Self {
+        Self { generation, result, code: ExitCode::SUCCESS, interrupted: false }
+    }
+}
+
+/// An operation was told to end before it was through; what that means for whoever gave it.
+#[derive(Debug)]
+pub struct Interrupted(pub String);
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// Opens the configured store.
 pub async fn open_store(settings: &Settings, connections: u32) -> anyhow::Result<Store> {
@@ -83,8 +109,9 @@ pub async fn audited(
     let id = store.operation_begins(&new).await.context("account of operations")?;
     match work.await {
         Ok(done) => {
+            let how = if done.interrupted { Ended::Interrupted } else { Ended::Done };
             store
-                .operation_ends(&id, true, done.generation, &done.result.to_string())
+                .operation_ends(&id, how, done.generation, &done.result.to_string())
                 .await
                 .context("it is done, but the account of operations doesn't say so")?;
             Ok(done.code)
@@ -92,7 +119,8 @@ pub async fn audited(
         Err(e) => {
             let result = json!({"error": format!("{e:#}")}).to_string();
             // What went wrong matters more than whether it could be written down.
-            let _ = store.operation_ends(&id, false, None, &result).await;
+            let how = if e.is::<Interrupted>() { Ended::Interrupted } else { Ended::Failed };
+            let _ = store.operation_ends(&id, how, None, &result).await;
             Err(e)
         }
     }

@@ -4,6 +4,7 @@ use crate::health::{self, Health};
 use crate::http;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
+use crate::signals::{Signals, Told};
 use crate::telemetry;
 use anyhow::Context as _;
 use axum::Router;
@@ -32,6 +33,8 @@ pub struct Roles {
 /// Connections to the store for reading, besides those of the projectors' writers.
 const READ_CONNECTIONS: u32 = 8;
 
+/// How long the end waits until the log and the store are closed.
+const CLOSED: Duration = Duration::from_millis(500);
 /// How long the end waits for the last counts of what came in.
 const LAST_COUNTS: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
         true => Some(open_store(settings, &roles).await?),
         false => None,
     };
+    let closing = (log.clone(), store.clone());
     let mut tasks = Tasks::new();
     let mut router = Router::new();
     let samples = Arc::new(query::status::Samples::default());
@@ -112,7 +116,15 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
         // What the store doesn't take in time is lost, as docs/operations/data-quality.md says.
         let _ = tokio::time::timeout(LAST_COUNTS, counting).await;
     }
+    // What isn't closed in time is as after a kill: nothing is lost, and an embedded file's write-ahead log stays beside it.
+    let _ = tokio::time::timeout(CLOSED, async { tokio::join!(close_store(closing.1), closing.0.close()) }).await;
     ended
+}
+
+async fn close_store(store: Option<Store>) {
+    if let Some(store) = store {
+        store.engine().close().await;
+    }
 }
 
 /// Runs the projectors of some views.
@@ -238,17 +250,19 @@ async fn listen(
 
 /// Waits for a signal or the first task to end, then lets the rest drain.
 async fn supervise(mut tasks: Tasks, cancel: CancellationToken, limit: Duration) -> anyhow::Result<ExitCode> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut code = ExitCode::SUCCESS;
+    let (mut signals, mut code) = (Signals::new()?, ExitCode::SUCCESS);
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => tracing::info!("interrupted, draining"),
-        _ = terminate.recv() => tracing::info!("terminated, draining"),
+        told = signals.first() => match told {
+            Told::Interrupted => tracing::info!("interrupted, draining; Ctrl-C again ends at once"),
+            Told::Terminated => tracing::info!("terminated, draining"),
+        },
         Some(ended) = tasks.join_next() => {
             report(ended);
             code = ExitCode::FAILURE;
         }
     }
     cancel.cancel();
+    signals.next_ends();
     let drained = tokio::time::timeout(limit, async {
         while let Some(ended) = tasks.join_next().await {
             if !report(ended) {

@@ -64,6 +64,16 @@ pub enum ProjectorError {
         /// How many events it lacks.
         events: u64,
     },
+    /// The same, and nobody may fill the generation.
+    #[error(
+        "the view is paused, and generation {generation} is {events} events behind the one that readers see: resume it first"
+    )]
+    Paused {
+        /// The generation.
+        generation: i64,
+        /// How many events it lacks.
+        events: u64,
+    },
     /// A worker panicked.
     #[error("a worker of the projector panicked")]
     Panicked,

@@ -6,12 +6,14 @@
 //! Memory is bounded by a few slices, whatever the length of the log; only a single key with more events goes beyond.
 
 mod beside;
+mod bounds;
 mod fold;
 mod progress;
 mod sample;
 mod spill;
 
 pub use beside::{Switched, catch_up, compare, switch};
+pub use bounds::bounds;
 pub use progress::{Phase, Progress};
 pub use sample::{Sample, sample};
 
@@ -24,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Advance, Durability, Generation, NewDeadLetter, Slice, State, Store, StoreError};
+use store::{Durability, Generation, NewDeadLetter, Slice, State, Store, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -90,26 +92,28 @@ struct Shared<P> {
     turn: Mutex<()>,
 }
 
-/// What there is to fold: the bounds of the log now.
-///
-/// # Errors
-/// When the log has lost its beginning, of which no view can be rebuilt; and those of the log.
-pub async fn bounds(log: &dyn Log) -> Result<Vec<(u64, u64)>, ProjectorError> {
-    let bounds = log.bounds().await?;
-    match bounds.iter().enumerate().find(|(_, (first, _))| *first > 0) {
-        Some((p, (first, _))) => {
-            Err(ProjectorError::Incomplete(format!("has lost partition {p} before offset {first}")))
-        }
-        None => Ok(bounds),
-    }
-}
-
 /// Fills a generation that [`Store::begin_rebuild`] has begun, or goes on where an earlier call ended, however it did; then
 /// makes the indexes and sets the checkpoints. `false` when it was cancelled before its end.
 ///
 /// # Errors
-/// When the log or the store fails for good, or longer than the options' patience.
+/// When the log or the store fails for good, or longer than the options' patience; when the generation is dropped meanwhile.
 pub async fn rebuild<P: Projection>(
+    view: &Arc<P>,
+    generation: &Generation,
+    place: &Place<'_>,
+    options: &Options,
+) -> Result<bool, ProjectorError> {
+    match whole(view, generation, place, options).await {
+        // Tables that were dropped fail in many ways; this says why.
+        Err(e) if !e.is_transient() => {
+            place.store.generation(generation.spec(), generation.number).await?;
+            Err(e)
+        }
+        done => done,
+    }
+}
+
+async fn whole<P: Projection>(
     view: &Arc<P>,
     generation: &Generation,
     place: &Place<'_>,
@@ -123,7 +127,7 @@ pub async fn rebuild<P: Projection>(
         // An earlier call has come to its end.
         return Ok(!cancel.is_cancelled());
     }
-    has(log.as_ref(), &slices).await?;
+    bounds::has(log.as_ref(), &slices).await?;
     let discarded = match options.live {
         Some(live) => store.discarded(generation.view, live).await?,
         None => BTreeSet::new(),
@@ -147,8 +151,11 @@ pub async fn rebuild<P: Projection>(
         }
         filled?;
         progress.enter(Phase::Indexing);
-        patiently(options.patience, cancel, || async move { Ok(store.build_indexes(generation).await?) }).await?;
-        let checkpoints = &ends(log.as_ref(), &slices, options.patience, cancel).await?;
+        let index = || async move { Ok(store.build_indexes(generation, cancel.cancelled()).await?) };
+        if !patiently(options.patience, cancel, index).await? {
+            return Ok(false);
+        }
+        let checkpoints = &bounds::ends(log.as_ref(), &slices, options.patience, cancel).await?;
         let finish =
             || async move { Ok(store.finish_rebuild(generation, checkpoints, options.then, options.live).await?) };
         if patiently(options.patience, cancel, finish).await? {
@@ -159,46 +166,6 @@ pub async fn rebuild<P: Projection>(
         progress.begin(&slices);
         progress.enter(Phase::Folding);
     }
-}
-
-/// The checkpoints of all partitions once the slices are folded.
-async fn ends(
-    log: &dyn Log,
-    slices: &[Slice],
-    patience: Duration,
-    cancel: &CancellationToken,
-) -> Result<Vec<Advance>, ProjectorError> {
-    let ends: BTreeMap<u32, u64> = slices.iter().map(|s| (s.partition, s.to)).collect();
-    let mut checkpoints = Vec::new();
-    for partition in 0..log.partitions() {
-        let next = ends.get(&partition).copied().unwrap_or(0);
-        checkpoints.push(patiently(patience, cancel, || checkpoint(log, partition, next)).await?);
-    }
-    Ok(checkpoints)
-}
-
-/// Refuses a log that has not all that is to be folded.
-async fn has(log: &dyn Log, slices: &[Slice]) -> Result<(), ProjectorError> {
-    let bounds = log.bounds().await?;
-    for s in slices {
-        let (first, end) = bounds.get(s.partition as usize).copied().unwrap_or_default();
-        if first > s.from || end < s.to {
-            let (p, from, to) = (s.partition, s.from, s.to);
-            let what = format!("has offsets {first} to {end} of partition {p}, not {from} to {to}: another log?");
-            return Err(ProjectorError::Incomplete(what));
-        }
-    }
-    Ok(())
-}
-
-/// The checkpoint of a partition whose records before `next` have been folded.
-async fn checkpoint(log: &dyn Log, partition: u32, next: u64) -> Result<Advance, ProjectorError> {
-    let last = match next.checked_sub(1) {
-        Some(at) => log.read(partition, at, 1).await?.into_iter().find(|r| r.position.offset == at),
-        None => None,
-    };
-    let (appended_ms, last_hash) = last.map_or((0, 0), |r| (r.appended_ms, store::record_hash(&r.key, &r.value)));
-    Ok(Advance { partition, expected: 0, next, appended_ms, last_hash })
 }
 
 /// Does something that may fail for a while.

@@ -3,6 +3,7 @@
 //! Everything above it writes SQL that both engines take: `$1` arguments, `bigint`, `text`, `ON CONFLICT`, `json` as text.
 
 mod bulk;
+mod cancel;
 mod copies;
 mod postgres;
 mod row;

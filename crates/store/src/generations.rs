@@ -227,7 +227,7 @@ impl Store {
         match all.iter().find(|g| g.number == number && g.state != State::Dropped) {
             Some(g) if g.fits(spec) => Ok(Generation::new(spec, number)),
             Some(g) => Err(other_shape(g)),
-            None => Err(StoreError::Configuration(format!("the view {} has no generation {number}", spec.name))),
+            None => Err(missing(spec.name, number)),
         }
     }
 
@@ -286,7 +286,7 @@ impl Store {
         let all = tx.generations(Some(view)).await?;
         let found = all.iter().find(|g| g.number == number && g.state != State::Dropped);
         let Some(info) = found else {
-            return Err(StoreError::Configuration(format!("the view {view} has no generation {number}")));
+            return Err(missing(view, number));
         };
         if info.active {
             return Err(StoreError::Configuration(format!("generation {number} of {view} is what readers see")));
@@ -320,6 +320,10 @@ fn infos(rows: &[crate::Row]) -> Vec<GenerationInfo> {
         shape: r.text(8).into(),
     };
     rows.iter().map(info).collect()
+}
+
+fn missing(view: &str, number: i64) -> StoreError {
+    StoreError::Configuration(format!("the view {view} has no generation {number}"))
 }
 
 fn other_shape(g: &GenerationInfo) -> StoreError {

@@ -22,7 +22,7 @@ pub use dead_letters::{
 pub use engine::{Bulk, DEFAULT_CONNECTIONS, Durability, Engine, Row, StoreError, Target, Tx, nobody_has};
 pub use generations::{Generation, GenerationInfo, STATE, Slice, State, ViewSpec, slices_of};
 pub use intake::IntakeCount;
-pub use operations::{NewOperation, Operation};
+pub use operations::{Ended, NewOperation, Operation};
 
 /// A database with the fixed tables in place. Cloning shares the connections.
 #[derive(Debug, Clone)]

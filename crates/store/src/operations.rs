@@ -21,6 +21,29 @@ pub struct NewOperation<'a> {
     pub detail: String,
 }
 
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It did what it was asked for.
+    Done,
+    /// It could not.
+    Failed,
+    /// It was told to end before it was through.
+    Interrupted,
+}
+
+impl Ended {
+    /// Its name in the account.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// An operation as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Operation {
@@ -42,7 +65,7 @@ pub struct Operation {
     pub begun_ms: i64,
     /// When it ended; nothing while it runs, or when it was killed.
     pub ended_ms: Option<i64>,
-    /// `done` or `failed`; nothing while it runs.
+    /// `done`, `failed` or `interrupted`; nothing while it runs.
     pub outcome: Option<String>,
     /// What came of it, as JSON.
     pub result: Option<String>,
@@ -78,14 +101,13 @@ impl Store {
     pub async fn operation_ends(
         &self,
         id: &str,
-        done: bool,
+        how: Ended,
         generation: Option<i64>,
         result: &str,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO operations (id, phase, at_ms, operator, operation, generation, detail) \
                    SELECT id, $2, $3, operator, operation, $4, $5 FROM operations WHERE id = $1 AND phase = 'begun'";
-        let phase = if done { "done" } else { "failed" };
-        let args: [Value; 5] = [id.into(), phase.into(), now_ms().into(), generation.into(), result.into()];
+        let args: [Value; 5] = [id.into(), how.as_str().into(), now_ms().into(), generation.into(), result.into()];
         self.engine().execute(sql, &args).await?;
         Ok(())
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use domain::table::{Table, Type};
-use journeylog_store::{Advance, Durability, Engine, NewDeadLetter, NewOperation, State, Store, ViewSpec};
+use journeylog_store::{Advance, Durability, Ended, Engine, NewDeadLetter, NewOperation, State, Store, ViewSpec};
 
 const SPEC: ViewSpec = ViewSpec {
     name: "toy",
@@ -149,7 +149,7 @@ async fn operations_are_written_down_with_their_result() {
         };
         let first = store.operation_begins(&new).await.unwrap();
         let second = store.operation_begins(&NewOperation { view: None, ..new }).await.unwrap();
-        store.operation_ends(&first, true, Some(2), r#"{"changed":true}"#).await.unwrap();
+        store.operation_ends(&first, Ended::Done, Some(2), r#"{"changed":true}"#).await.unwrap();
         let all = store.operations(None, 10).await.unwrap();
         assert_eq!(all.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(), [second.as_str(), first.as_str()]);
         assert_eq!((all[0].outcome.as_deref(), all[0].ended_ms), (None, None), "it still runs");
@@ -159,6 +159,54 @@ async fn operations_are_written_down_with_their_result() {
             (Some("disk is full"), Some(r#"{"changed":true}"#))
         );
         assert_eq!(store.operations(Some("toy"), 10).await.unwrap().len(), 1);
+    }
+}
+
+/// An index that is being made is given up at once, not made to its end first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_making_of_an_index_is_given_up() {
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 4).await.unwrap();
+        let g = store.add_generation(SPEC, State::Building, "{}").await.unwrap();
+        let fill = "INSERT INTO toys_g1 (patient_id, n) \
+                    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600000) \
+                    SELECT CAST((i * 7919) % 600011 AS text) || 'x', i FROM n";
+        store.engine().execute(fill, &[]).await.unwrap();
+        let soon = tokio::time::sleep(std::time::Duration::from_millis(30));
+        assert!(!store.build_indexes(&g, soon).await.unwrap());
+        let sql = match store.engine().is_postgres() {
+            true => "SELECT count(*) FROM pg_indexes WHERE tablename = 'toys_g1'",
+            false => "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'toys_g1'",
+        };
+        assert_eq!(store.engine().query(sql, &[]).await.unwrap()[0].int(0), 0, "it was made to its end");
+        assert!(store.build_indexes(&g, std::future::pending()).await.unwrap());
+        assert!(store.engine().query(sql, &[]).await.unwrap()[0].int(0) > 0);
+    }
+}
+
+/// What a plan says a rebuild takes on disk: a table with its indexes.
+#[tokio::test]
+async fn the_disk_that_a_table_takes_is_known() {
+    const BYTES: u64 = 2_000_000;
+    for db in common::all().await {
+        let store = Store::connect(&db.url, 4).await.unwrap();
+        let g = store.add_generation(SPEC, State::Building, "{}").await.unwrap();
+        assert!(store.engine().disk_bytes("toys_g1").await.unwrap() < 20_000);
+        assert_eq!(store.engine().disk_bytes("nothing").await.unwrap(), 0);
+        let fill = format!(
+            "INSERT INTO toys_g1 (patient_id, n) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) \
+             SELECT CAST(10000 + i AS text) || '{}', i FROM n",
+            BYTES / 200,
+            "x".repeat(195)
+        );
+        store.engine().execute(&fill, &[]).await.unwrap();
+        let rows = store.engine().disk_bytes("toys_g1").await.unwrap();
+        assert!((BYTES..2 * BYTES).contains(&rows), "{rows}");
+        assert!(store.build_indexes(&g, std::future::pending()).await.unwrap());
+        let with_index = store.engine().disk_bytes("toys_g1").await.unwrap();
+        // Two of its three indexes hold the long text too.
+        assert!((rows + 2 * BYTES..5 * rows).contains(&with_index), "{rows} {with_index}");
     }
 }
 

@@ -7,7 +7,8 @@ use sqlx::{Arguments, AssertSqlSafe, Connection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// Appends that may wait for the writer.
 const QUEUE_REQUESTS: usize = 8192;
@@ -37,14 +38,27 @@ pub(super) struct Writer {
     queue: mpsc::Sender<Request>,
     room: Arc<Semaphore>,
     partitions: u32,
+    end: Arc<Notify>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
     pub(super) fn start(connection: SqliteConnection, shared: Arc<Shared>) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
         let partitions = shared.partitions;
-        tokio::spawn(run(connection, requests, shared));
-        Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), partitions }
+        let end = Arc::new(Notify::new());
+        let task = Mutex::new(Some(tokio::spawn(run(connection, requests, shared, end.clone()))));
+        Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), partitions, end, task }
+    }
+
+    /// Ends the writing task once it has written what waits.
+    pub(super) async fn close(&self) {
+        self.end.notify_one();
+        let task = self.task.lock().await.take();
+        if let Some(task) = task {
+            // A panic was reported by its hook.
+            let _ = task.await;
+        }
     }
 
     pub(super) async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<Position, LogError>> {
@@ -98,8 +112,22 @@ impl Writer {
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut requests: mpsc::Receiver<Request>, shared: Arc<Shared>) {
-    while let Some(first) = requests.recv().await {
+async fn run(
+    mut connection: SqliteConnection,
+    mut requests: mpsc::Receiver<Request>,
+    shared: Arc<Shared>,
+    end: Arc<Notify>,
+) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            first = requests.recv() => first,
+            () = end.notified() => {
+                requests.close();
+                requests.recv().await
+            }
+        };
+        let Some(first) = first else { break };
         let mut group = vec![first];
         let mut size = group[0].rows.len();
         while size < GROUP_RECORDS {

@@ -4,8 +4,9 @@
 //! more, the views take from it when they are started.
 
 use super::status::{look, table};
-use super::{Done, Why, audited, open_store};
+use super::{Done, Interrupted, Why, audited, open_store};
 use crate::settings::Settings;
+use crate::signals::interrupted;
 use anyhow::{Context as _, bail, ensure};
 use query::status::Samples;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use store::{Progress, Store};
 
 /// Form of the manifest.
@@ -25,6 +27,9 @@ const VIEWS: &str = "views.db";
 const LOG: &str = "log.db";
 /// Ending of a file that was brought beside its place.
 const BROUGHT: &str = "restored";
+/// How often, and after which time, an unfinished backup is tried to be removed once more.
+const REMOVALS: usize = 20;
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(50);
 /// Where it is said what to do instead.
 const PAGE: &str = "docs/operations/backup.md";
 
@@ -90,11 +95,15 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
             fs::remove_dir_all(&partial).with_context(|| partial.display().to_string())?;
         }
         fs::create_dir_all(&partial).with_context(|| partial.display().to_string())?;
-        let made = copy(&store, &log, &partial).await;
+        let cancel = interrupted()?;
+        let made = tokio::select! {
+            made = copy(&store, &log, &partial) => made,
+            () = cancel.cancelled() => Err(Interrupted("interrupted: there is no backup".into()).into()),
+        };
         let manifest = match made {
             Ok(manifest) => manifest,
             Err(e) => {
-                let _ = fs::remove_dir_all(&partial);
+                remove(&partial).await;
                 return Err(e);
             }
         };
@@ -107,9 +116,20 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
         } else {
             println!("{events} events and their views in {}, {bytes} bytes", dir.display());
         }
-        Ok(Done { generation: None, result: json!({"events": events, "bytes": bytes}), code: ExitCode::SUCCESS })
+        Ok(Done::of(None, json!({"events": events, "bytes": bytes})))
     })
     .await
+}
+
+/// Removes what there is of a backup, also while a copy that was given up still writes to it.
+async fn remove(partial: &Path) {
+    for _ in 0..REMOVALS {
+        let _ = fs::remove_dir_all(partial);
+        if !partial.exists() {
+            return;
+        }
+        tokio::time::sleep(BETWEEN_REMOVALS).await;
+    }
 }
 
 /// Copies the views and then the log, and writes the manifest.
@@ -119,7 +139,9 @@ async fn copy(store: &Store, log: &Path, to: &Path) -> anyhow::Result<Manifest> 
     let log_ends = eventlog::copy(log, &to.join(LOG)).await.context("copy of the log")?;
     let mut files = Vec::new();
     for name in [VIEWS, LOG] {
-        let (sha256, bytes) = checksum(&to.join(name), None)?;
+        // In a thread of its own: Ctrl-C must not wait for the reading of a large file.
+        let file = to.join(name);
+        let (sha256, bytes) = tokio::task::spawn_blocking(move || checksum(&file, None)).await??;
         files.push(Copied { name: name.to_owned(), bytes, sha256 });
     }
     let manifest = Manifest {
@@ -183,7 +205,7 @@ pub async fn restore(settings: &Settings, dir: &Path, force: bool, why: &Why) ->
         if behind > 0 {
             println!("the views catch up from the log as soon as projectors run");
         }
-        Ok(Done { generation: None, result: json!({"behind": behind}), code: ExitCode::SUCCESS })
+        Ok(Done::of(None, json!({"behind": behind})))
     })
     .await
 }

@@ -16,7 +16,7 @@ pub async fn pause(settings: &Settings, view: View, paused: bool, why: &Why) -> 
         let changed = store.pause(view.as_str(), paused).await?;
         let now = if paused { "paused" } else { "running" };
         println!("{} {} {now}", view.as_str(), if changed { "is now" } else { "was already" });
-        Ok(Done { generation: None, result: json!({"changed": changed}), code: ExitCode::SUCCESS })
+        Ok(Done::of(None, json!({"changed": changed})))
     })
     .await
 }
@@ -57,11 +57,8 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         if store.paused_since(name).await?.is_some() {
             println!("{name} is paused: nothing fills it before `journeylog resume`");
         }
-        Ok(Done {
-            generation: Some(new),
-            result: json!({"before": old, "of_another_log": strangers, "discarded_before": discarded}),
-            code: ExitCode::SUCCESS,
-        })
+        let result = json!({"before": old, "of_another_log": strangers, "discarded_before": discarded});
+        Ok(Done::of(Some(new), result))
     })
     .await
 }

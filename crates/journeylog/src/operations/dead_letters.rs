@@ -58,7 +58,7 @@ pub enum Command {
         /// Its id.
         id: String,
         /// Why; kept with it.
-        #[arg(long)]
+        #[arg(long, value_parser = super::reason)]
         reason: String,
         /// One JSON object a line.
         #[arg(long)]

@@ -1,11 +1,12 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
-use super::rebuild::{SWITCH_PATIENCE, connections, interrupted};
-use super::{Done, Why, audited, open_store, own_log};
+use super::rebuild::{SWITCH_PATIENCE, connections};
+use super::{Done, Interrupted, Why, audited, open_store, own_log};
 use crate::commands::open_log;
 use crate::settings::Settings;
+use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use domain::views::View;
 use projector::rebuild::{self, Place};
 use serde_json::json;
@@ -54,7 +55,7 @@ async fn point(
         let generation = store.generation(spec(view), number).await?;
         own_log(store, log.as_ref(), view, number).await?;
         say_letters(store, view, number).await?;
-        let cancel = interrupted();
+        let cancel = interrupted()?;
         let done = with_view!(view, mot(settings)?, |make| {
             let projection = Arc::new(make(info)?);
             let place = Place { log: &log, store, progress: &Arc::default(), cancel: &cancel };
@@ -65,7 +66,7 @@ async fn point(
                 let options = settings.project(view)?;
                 let caught_up = rebuild::catch_up(&projection, &generation, active.number, &place, &options).await?;
                 if !caught_up || cancel.is_cancelled() {
-                    bail!("interrupted: readers see what they saw");
+                    return Err(Interrupted("interrupted: readers see what they saw".into()).into());
                 }
             }
             rebuild::switch(&*projection, &generation, &place, SWITCH_PATIENCE).await
@@ -78,7 +79,7 @@ async fn point(
             println!("{view}: readers see generation {number} instead of {from}; the switch took {ms:.0} ms");
         }
         let result = json!({"from": from, "to": number, "events_closed": done.closed, "switch_ms": ms});
-        Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS })
+        Ok(Done::of(Some(number), result))
     };
     audited(store, operation, Some(view), Some(number), why, json!({}), work).await
 }
@@ -116,7 +117,7 @@ pub async fn drop(settings: &Settings, view: View, number: i64, why: &Why) -> an
             }
         }
         println!("{}: generation {number} is gone", view.as_str());
-        Ok(Done { generation: Some(number), result: json!({}), code: ExitCode::SUCCESS })
+        Ok(Done::of(Some(number), json!({})))
     };
     audited(&store, "drop", Some(view), Some(number), why, json!({}), work).await
 }

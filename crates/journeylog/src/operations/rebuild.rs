@@ -6,9 +6,10 @@ mod plan;
 
 pub use arguments::Arguments;
 
-use super::{Done, audited, open_store, own_log};
+use super::{Done, Interrupted, audited, open_store, own_log};
 use crate::commands::REFUSED;
 use crate::settings::Settings;
+use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
 use anyhow::bail;
 use domain::views::{Until, View};
@@ -21,7 +22,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Comparison, Generation, GenerationInfo, State, Store, StoreError};
-use tokio_util::sync::CancellationToken;
 
 /// How long a rebuild keeps trying while the log or the store is away.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,7 +78,7 @@ impl Job<'_> {
     }
 
     async fn build<P: Projection>(&self, projection: &Arc<P>) -> anyhow::Result<Done> {
-        let cancel = interrupted();
+        let cancel = interrupted()?;
         if let Some(active) = &self.active {
             own_log(&self.store, self.log.as_ref(), self.view, active.number).await?;
         }
@@ -97,7 +97,8 @@ impl Job<'_> {
         let place = Place { log: &self.log, store: &self.store, progress: &progress, cancel: &cancel };
         let filled = rebuild::rebuild(projection, &generation, &place, &options).await?;
         if !filled {
-            bail!("interrupted; the same command goes on with generation {number} where it was");
+            let what = format!("interrupted; the same command goes on with generation {number} where it was");
+            return Err(Interrupted(what).into());
         }
         let filled = begun.elapsed();
         if self.until.is_some() {
@@ -107,7 +108,7 @@ impl Job<'_> {
             let result = json!({"events": progress.events().1, "resumed": progress.resumed(),
                 "seconds": filled.as_secs_f64(), "switched": false});
             self.say_last(number, &result);
-            return Ok(Done { generation: Some(number), result, code: ExitCode::SUCCESS });
+            return Ok(Done::of(Some(number), result));
         }
         let difference = self.beside(projection, &generation, &place).await?;
         meter.end().await;
@@ -135,7 +136,7 @@ impl Job<'_> {
             ));
         }
         self.say_last(number, &result);
-        Ok(Done { generation: Some(number), result, code })
+        Ok(Done { code, ..Done::of(Some(number), result) })
     }
 
     /// The last line, for scripts.
@@ -201,11 +202,13 @@ impl Job<'_> {
         let caught_up = rebuild::catch_up(projection, generation, active.number, place, &options).await?;
         if caught_up && active.fits(spec(self.view)) {
             let live = self.store.generation(spec(self.view), active.number).await?;
-            found = rebuild::compare(&live, generation, place).await?;
+            found = rebuild::compare(&**projection, &live, generation, place).await?;
         }
         if !caught_up || place.cancel.is_cancelled() {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
-            bail!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
+            let what =
+                format!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
+            return Err(Interrupted(what).into());
         }
         Ok(found)
     }
@@ -236,36 +239,32 @@ impl Job<'_> {
         };
         let left_out = found.keys_left_out;
         let moving = if left_out > 0 { format!("; {left_out} keys in motion left out") } else { String::new() };
-        match found.differences() {
-            0 => {
-                let rows: i64 = found.tables.iter().map(|t| t.rows[1]).sum();
-                self.say(format!("compared with generation {old}: {rows} rows, none differs{moving}"));
-            }
-            n => {
-                self.say(format!("compared with generation {old}: {n} rows differ{moving}"));
-                self.say(format!(
-                    "  {:24} {:>10} {:>10} {:>10} {:>10} {:>10}",
-                    "table",
-                    format!("rows g{old}"),
-                    format!("rows g{number}"),
-                    format!("only g{old}"),
-                    format!("only g{number}"),
-                    "differing"
-                ));
-                for t in &found.tables {
-                    let [a, b] = t.rows;
-                    let (oa, ob, d) = (t.only_first, t.only_second, t.differing);
-                    self.say(format!("  {:24} {a:>10} {b:>10} {oa:>10} {ob:>10} {d:>10}", t.table));
-                }
-                for (t, s) in found.tables.iter().flat_map(|t| t.samples.iter().map(move |s| (t, s))) {
-                    let what = s.what.replace("first", &format!("g{old}")).replace("second", &format!("g{number}"));
-                    self.say(format!("  {} of key {}: {what} {}", t.table, s.key_hash, s.columns.join(", ")));
-                }
-            }
+        let letters = found.dead_letters.differences();
+        if found.differences() == 0 {
+            let rows: i64 = found.tables.iter().map(|t| t.rows[1]).sum();
+            return self.say(format!("compared with generation {old}: {rows} rows, none differs{moving}"));
         }
-        let [a, b] = found.dead_letters;
-        if a != b {
-            self.say(format!("dead letters: {a} in generation {old}, {b} in generation {number}"));
+        let rows = found.differences() - letters;
+        let letters = if letters > 0 { format!(", and {letters} dead letters") } else { String::new() };
+        self.say(format!("compared with generation {old}: {rows} rows differ{letters}{moving}"));
+        self.say(format!(
+            "  {:24} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "table",
+            format!("rows g{old}"),
+            format!("rows g{number}"),
+            format!("only g{old}"),
+            format!("only g{number}"),
+            "differing"
+        ));
+        let all = || found.tables.iter().chain([&found.dead_letters]);
+        for t in all() {
+            let [a, b] = t.rows;
+            let (oa, ob, d) = (t.only_first, t.only_second, t.differing);
+            self.say(format!("  {:24} {a:>10} {b:>10} {oa:>10} {ob:>10} {d:>10}", t.table));
+        }
+        for (t, s) in all().flat_map(|t| t.samples.iter().map(move |s| (t, s))) {
+            let what = s.what.replace("first", &format!("g{old}")).replace("second", &format!("g{number}"));
+            self.say(format!("  {} of key {}: {what} {}", t.table, s.key_hash, s.columns.join(", ")));
         }
     }
 }
@@ -273,21 +272,4 @@ impl Job<'_> {
 /// Connections of what may follow a generation besides its own work.
 pub fn connections(settings: &Settings) -> u32 {
     u32::try_from(2 * settings.projector.workers + CONNECTIONS).unwrap_or(u32::MAX)
-}
-
-/// Cancelled by Ctrl-C or SIGTERM.
-pub fn interrupted() -> CancellationToken {
-    let cancel = CancellationToken::new();
-    let told = cancel.clone();
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        told.cancel();
-    });
-    cancel
 }

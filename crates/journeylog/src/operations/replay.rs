@@ -73,7 +73,7 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
         }
         // What was found and is not changed is a finding; what was put right is done.
         let code = if differs && !what.apply { ExitCode::from(crate::commands::REFUSED) } else { ExitCode::SUCCESS };
-        Ok(Done { generation: None, result: json!(results), code })
+        Ok(Done { code, ..Done::of(None, json!(results)) })
     })
     .await
 }

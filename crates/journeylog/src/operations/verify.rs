@@ -1,10 +1,10 @@
 //! `verify`: proof that a view equals the log.
 
 use super::dead_letters::{columns, generation};
-use super::rebuild::interrupted;
 use super::{Done, Why, audited, open_store};
 use crate::commands::{PROGRESS_EVERY, REFUSED};
 use crate::settings::Settings;
+use crate::signals::interrupted;
 use crate::views::{spec, with_view};
 use domain::views::View;
 use projector::{Difference, Finding, Progress, Report, Scope, Thoroughness};
@@ -47,22 +47,27 @@ pub async fn verify(settings: &Settings, what: &Verify, why: &Why) -> anyhow::Re
         let mot = crate::views::mot(settings)?;
         let how = Thoroughness { sample: what.sample, repair: what.repair, ..Thoroughness::default() };
         let mut meter = Meter::new(what);
-        let cancel = interrupted();
+        let cancel = interrupted()?;
         let done = with_view!(what.view, mot, |make| {
             let view = make(&info)?;
             let scope = Scope { view: &view, generation: &generation, log: &log, store: &store };
             projector::verify(&scope, how, &cancel, |report| meter.show(report)).await?
         });
-        Ok(Done { generation: None, result: meter.end(&done), code: exit_code(&done) })
+        Ok(Done { code: exit_code(&done), interrupted: !is_whole(&done), ..Done::of(None, meter.end(&done)) })
     })
     .await
 }
 
+/// Whether everything was compared that should be.
+fn is_whole(p: &Progress) -> bool {
+    p.done >= 1.0
+}
+
 /// What a check says to a script: only one that saw everything and found nothing says that all is well.
 fn exit_code(p: &Progress) -> ExitCode {
-    match (p.findings, p.done < 1.0) {
-        (0, false) => ExitCode::SUCCESS,
-        (0, true) => ExitCode::FAILURE,
+    match (p.findings, is_whole(p)) {
+        (0, true) => ExitCode::SUCCESS,
+        (0, false) => ExitCode::FAILURE,
         _ => ExitCode::from(REFUSED),
     }
 }
@@ -143,7 +148,7 @@ impl<'a> Meter<'a> {
         let tables: serde_json::Map<String, Value> = self.tables.iter().map(by).collect();
         let mut result = json!({"keys": p.keys, "records": p.records, "differing_keys": p.findings, "tables": tables,
             "repaired": self.what.repair && p.findings > 0});
-        let interrupted = p.done < 1.0;
+        let interrupted = !is_whole(p);
         if interrupted {
             result["interrupted"] = json!(true);
         }

@@ -35,7 +35,7 @@ pub struct Switched {
     pub from: Option<i64>,
     /// Events that the generation lacked, and was given in the same transaction.
     pub closed: u64,
-    /// How long the transaction took, the waiting for its locks included.
+    /// How long it took from the first attempt on, with all the waiting.
     pub took: Duration,
 }
 
@@ -50,11 +50,12 @@ fn events(gaps: &BTreeMap<u32, (u64, u64)>) -> u64 {
     gaps.values().map(|(from, to)| to - from).sum()
 }
 
-/// Waits until a generation has come about as far as the generation `live`. Where no projector follows it, this does. `false`
-/// when cancelled before.
+/// Waits until a generation has come about as far as the generation `live`. Where no projector follows it, this does, unless
+/// the view is paused. `false` when cancelled before.
 ///
 /// # Errors
-/// When the log or the store fails for good, or longer than the options' patience.
+/// When the log or the store fails for good, or longer than the options' patience; when the view is paused and the switch
+/// couldn't close the gap.
 pub async fn catch_up<P: Projection>(
     view: &Arc<P>,
     generation: &Generation,
@@ -70,15 +71,20 @@ pub async fn catch_up<P: Projection>(
     let result = loop {
         let looked = patiently(options.patience, cancel, || async move {
             let old = store.checkpoints(generation.view, live).await?;
-            Ok(events(&gaps(&old, &store.checkpoints(generation.view, generation.number).await?)))
+            let behind = events(&gaps(&old, &store.checkpoints(generation.view, generation.number).await?));
+            Ok((behind, store.paused_since(generation.view).await?.is_some()))
         });
-        let behind = match looked.await {
-            Ok(behind) => behind,
+        let (behind, paused) = match looked.await {
+            Ok(looked) => looked,
             Err(e) => break Err(e),
         };
         progress.fell_behind(behind);
-        if behind <= MAX_GAP / 2 {
+        // One that moves may lack more by the time of the switch.
+        if behind <= if paused { MAX_GAP } else { MAX_GAP / 2 } {
             break Ok(true);
+        }
+        if paused {
+            break Err(ProjectorError::Paused { generation: generation.number, events: behind });
         }
         if behind < least {
             (least, moved) = (behind, Instant::now());
@@ -102,12 +108,13 @@ pub async fn catch_up<P: Projection>(
     }
 }
 
-/// Compares two generations as they are at one moment. Keys whose events only one of them has seen are left out; nothing is
-/// compared where those are too many events.
+/// Compares two generations as they are at one moment: rows, states and dead letters. Keys whose events only one of them has
+/// seen are left out; nothing is compared where those are too many events.
 ///
 /// # Errors
 /// Those of the log and the database.
-pub async fn compare(
+pub async fn compare<P: Projection>(
+    view: &P,
     first: &Generation,
     second: &Generation,
     place: &Place<'_>,
@@ -128,7 +135,7 @@ pub async fn compare(
         }
     }
     let moving: Vec<String> = moving.into_iter().collect();
-    Ok(Some(snapshot.compare(first, second, &moving).await?))
+    Ok(Some(snapshot.compare(first, second, &moving, &|a, b| view.same_state(a, b)).await?))
 }
 
 /// Lets readers see a generation that is followed, in one transaction. What it lacks of what they see now is folded in the
@@ -143,10 +150,10 @@ pub async fn switch<P: Projection>(
     patience: Duration,
 ) -> Result<Switched, ProjectorError> {
     let &Place { log, store, cancel, .. } = place;
-    let mut retry = Retry::new(patience);
+    let (begun, mut retry) = (Instant::now(), Retry::new(patience));
     loop {
         let e = match attempt(view, generation, log.as_ref(), store).await {
-            Ok(switched) => return Ok(switched),
+            Ok((from, closed)) => return Ok(Switched { from, closed, took: begun.elapsed() }),
             Err(e) => e,
         };
         let passes = e.is_transient() || matches!(e, ProjectorError::Behind { .. });
@@ -156,15 +163,15 @@ pub async fn switch<P: Projection>(
     }
 }
 
+/// What readers saw before, and how many events were folded.
 async fn attempt<P: Projection>(
     view: &P,
     generation: &Generation,
     log: &dyn Log,
     store: &Store,
-) -> Result<Switched, ProjectorError> {
+) -> Result<(Option<i64>, u64), ProjectorError> {
     let number = generation.number;
     let known = before(generation, log, store).await?;
-    let begun = Instant::now();
     let mut tx = store.begin(Durability::Full).await?;
     tx.stop_the_world().await?;
     let all = tx.generations(Some(generation.view)).await?;
@@ -193,7 +200,7 @@ async fn attempt<P: Projection>(
         tx.point(store.engine(), generation).await?;
     }
     tx.commit().await?;
-    Ok(Switched { from: active, closed, took: begun.elapsed() })
+    Ok((active, closed))
 }
 
 /// Reads what a generation lacks before anybody has to wait for the switch.

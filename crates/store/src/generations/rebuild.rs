@@ -3,7 +3,9 @@
 use super::{Generation, GenerationInfo, State, VERSION, ViewSpec};
 use crate::{Advance, Durability, Store, StoreError, Tx, now_ms, record_hash};
 use domain::table::Value;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Most slices of one partition: each has a file open while the partition is read. Beyond it slices grow.
 const MAX_SLICES: u64 = 256;
@@ -108,11 +110,17 @@ impl Store {
 
     /// Makes the key and the indexes of a generation that has been filled, and tells the planner what the tables hold. One
     /// transaction each, so that other writers get their turn, and two at once where the database takes several. What is there
-    /// already is left.
+    /// already is left. `false` when `stop` came before the end: what the database was at is cancelled there, and done again next
+    /// time.
     ///
     /// # Errors
     /// Those of the database; a key that two rows have.
-    pub async fn build_indexes(&self, generation: &Generation) -> Result<(), StoreError> {
+    pub async fn build_indexes(
+        &self,
+        generation: &Generation,
+        stop: impl Future<Output = ()>,
+    ) -> Result<bool, StoreError> {
+        let (tell, stopped) = watch::channel(false);
         let left = Mutex::new(generation.indexes().into_iter());
         let lane = || async {
             loop {
@@ -121,27 +129,41 @@ impl Store {
                 // On disk, and with it every slice that was written before.
                 let mut tx = self.begin(Durability::Full).await?;
                 tx.heavy().await?;
-                tx.execute(&sql, &[]).await?;
+                if !tx.execute_until(self.engine(), &sql, stopped.clone()).await? {
+                    return Ok(());
+                }
                 tx.commit().await?;
             }
         };
-        match self.engine().one_writer() {
-            true => lane().await?,
-            false => drop(tokio::try_join!(lane(), lane())?),
+        let lanes = async {
+            match self.engine().one_writer() {
+                true => lane().await,
+                false => tokio::try_join!(lane(), lane()).map(drop),
+            }
+        };
+        let mut lanes = pin!(lanes);
+        tokio::select! {
+            done = &mut lanes => done?,
+            () = stop => {
+                tell.send_replace(true);
+                lanes.await?;
+                return Ok(false);
+            }
         }
         let mut tx = self.begin(Durability::FromLog).await?;
         for target in generation.targets() {
             tx.analyze(target.table).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Ends the filling of a generation, durably: sets its checkpoints, and what becomes of it. Letters that were discarded in
-    /// the generation `live` are discarded in this one too. Nothing happens when it isn't `Building` any more. `false` when slices
+    /// the generation `live` are discarded in this one too. Nothing happens when somebody else has ended it. `false` when slices
     /// are missing: slices don't wait for the disk, and a crash of the database has taken the last ones back.
     ///
     /// # Errors
-    /// Those of the database.
+    /// When it was dropped meanwhile, and those of the database.
     pub async fn finish_rebuild(
         &self,
         generation: &Generation,
@@ -152,9 +174,11 @@ impl Store {
         let (view, number) = (generation.view, generation.number);
         let mut tx = self.begin(Durability::Full).await?;
         tx.lock_schema().await?;
-        let building = |g: &GenerationInfo| g.number == number && g.state == State::Building;
-        if !tx.generations(Some(view)).await?.iter().any(building) {
-            return Ok(true);
+        let state = tx.generations(Some(view)).await?.iter().find(|g| g.number == number).map(|g| g.state);
+        match state {
+            Some(State::Building) => {}
+            Some(State::Following | State::Frozen) => return Ok(true),
+            Some(State::Dropped) | None => return Err(super::missing(view, number)),
         }
         let missing = "SELECT count(*) FROM rebuild_slices WHERE view = $1 AND generation = $2 AND done_ms IS NULL";
         if tx.query(missing, &[view.into(), number.into()]).await?.iter().any(|r| r.int(0) > 0) {

@@ -1,6 +1,7 @@
 //! Trying dead letters again, and giving them up.
 
 use super::{generation, view_of};
+use crate::commands::REFUSED;
 use crate::operations::{Done, Why, audited, open_store};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
@@ -85,17 +86,16 @@ pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) 
                 eprintln!("{}: more keys: --view {} --after {last}", view.as_str(), view.as_str());
             }
         }
-        Ok(sum.end())
+        let staying = sum.kept > 0;
+        let end = sum.end();
+        // A script has to see that somebody must look.
+        Ok(if staying { Done { code: ExitCode::from(REFUSED), ..end } } else { end })
     })
     .await
 }
 
 /// `journeylog dead-letters discard`.
 pub(super) async fn discard(settings: &Settings, id: &str, reason: &str, json: bool) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        !reason.trim().is_empty(),
-        "--reason: a discarded event is missing from the view for good; say why"
-    );
     let store = open_store(settings, CONNECTIONS).await?;
     let view = view_of(id)?;
     let why = Why { reason: Some(reason.to_owned()) };
@@ -254,7 +254,7 @@ impl Sum {
         } else if self.keys > 1 {
             println!("{} keys: {} letters taken, {} kept", self.keys, self.taken, self.kept);
         }
-        Done { generation: None, result, code: ExitCode::SUCCESS }
+        Done::of(None, result)
     }
 }
 

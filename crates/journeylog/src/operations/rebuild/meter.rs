@@ -86,15 +86,16 @@ impl Shown {
     async fn lines(self, json: bool, stop: CancellationToken) {
         while !tick(&stop, LINE_EVERY).await {
             let (done, total) = self.progress.events();
+            let percent = done * 100 / total.max(1);
             if json {
                 let ((rate, left), (slices_done, slices)) = (self.rate(), self.progress.slices());
                 let line = json!({"view": self.view.as_str(), "generation": self.generation,
                     "phase": self.progress.phase().as_str(), "events": done, "total": total, "slices": slices,
-                    "slices_done": slices_done, "rate": rate.round(), "seconds_left": left.map(f64::round),
+                    "slices_done": slices_done, "percent": percent, "rate": rate.round(), "eta_s": left.map(f64::round),
                     "behind": self.progress.behind(), "done": false});
                 println!("{line}");
             } else {
-                eprintln!("{}% {}", done * 100 / total.max(1), self.text());
+                eprintln!("{percent}% {}", self.text());
             }
         }
     }
