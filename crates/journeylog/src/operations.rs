@@ -141,3 +141,25 @@ fn operator() -> String {
     let var = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
     var("JOURNEYLOG_OPERATOR").or_else(|| var("SUDO_USER")).or_else(|| var("USER")).unwrap_or_else(|| "unknown".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_account_says_how_it_ended() {
+        let store = Store::connect("sqlite::memory:", 1).await.unwrap();
+        for (end, wanted) in [
+            (Ok(Done::of(None, json!({}))), "done"),
+            (Ok(Done { interrupted: true, ..Done::of(None, json!({"interrupted": true})) }), "interrupted"),
+            (Err(anyhow::Error::from(Interrupted("interrupted".into())).context("rebuild")), "interrupted"),
+            (Err(anyhow::anyhow!("the disk is full")), "failed"),
+        ] {
+            let _ = audited(&store, "verify", None, None, &Why::default(), json!({}), async { end }).await;
+            let last = store.operations(None, 1).await.unwrap().remove(0);
+            assert_eq!(last.outcome.as_deref(), Some(wanted), "{last:?}");
+            // The next one is later.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}

@@ -149,6 +149,48 @@ async fn a_reset_view_is_filled_again_and_the_account_says_who_did_it() {
     }
 }
 
+/// A reset judges discarded records again, and says so; who goes to a generation with more letters is told what it lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_discarded_records_is_said() {
+    for b in both("discarded").await {
+        let server = b.start(&["all"]).await;
+        caught_up(&b, &View::ALL).await;
+        let poison = eventlog::NewRecord {
+            key: format!("p-{:016x}", 0xbad).into(),
+            value: b"\0\0\0\0\x07nonsense".as_slice().into(),
+            headers: vec![],
+        };
+        b.open_log().await.append(vec![poison]).await.remove(0).unwrap();
+        check_in(&server, 0xbad).await;
+        caught_up(&b, &View::ALL).await;
+        let letters = b.run(&["dead-letters", "list", "--view", "timeline", "--json"]).stdout;
+        let letters: Vec<Json> = letters.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let first = letters.iter().find(|l| l["waits_behind_another"] == false).unwrap();
+        assert_eq!(letters.len(), 2, "{letters:?}");
+        let out = b.run(&["dead-letters", "discard", first["id"].as_str().unwrap(), "--reason", "a test"]);
+        assert_eq!(out.code, 0, "{}", out.stderr);
+
+        let reset = b.run(&["reset", "timeline", "--yes", "--reason", "a test"]);
+        assert_eq!(reset.code, 0, "{}", reset.stderr);
+        let said = "1 records that were discarded in it are judged again; a rebuild would leave them discarded";
+        assert!(reset.stdout.contains(said), "{}", reset.stdout);
+        caught_up(&b, &View::ALL).await;
+        let said =
+            "generation 2 has 2 dead letters, generation 1 that readers see has 0: their records don't count in 2";
+        for (command, to, told) in [
+            (vec!["rollback"], 1, false),
+            (vec!["switch"], 2, true),
+            (vec!["rollback"], 1, false),
+            (vec!["rollback"], 2, true),
+        ] {
+            let out = b.run(&[&command[..], &["timeline"]].concat());
+            assert!(out.stdout.contains(&format!("readers see generation {to} ")), "{} {}", out.stdout, out.stderr);
+            assert_eq!(out.stderr.contains(said), told, "{command:?} to {to}: {}", out.stderr);
+            assert!(told || !out.stderr.contains("dead letters"), "{}", out.stderr);
+        }
+    }
+}
+
 /// What `/readyz` says once it is as wanted.
 async fn readiness(server: &Server, ready: bool) -> String {
     let begun = Instant::now();

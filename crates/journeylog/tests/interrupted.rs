@@ -1,4 +1,4 @@
-//! Ctrl-C while an operation is under way: readers see what they saw.
+//! Ctrl-C while an operation is under way: readers see what they saw, nothing half done is left, and the account says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
@@ -6,9 +6,101 @@ mod support;
 use domain::views::View;
 use serde_json::Value as Json;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use store::Durability;
-use support::{BINARY, Backends, caught_up};
+use support::{BINARY, Backends, PATIENCE, caught_up};
+
+fn ctrl_c(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// The exit code, where the process ends in time by itself.
+fn ended(child: &mut Child, limit: Duration) -> Option<i32> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(begun.elapsed() < limit, "it goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// How the last operation ended.
+fn outcome(b: &Backends) -> Json {
+    let last = b.run(&["operations", "--limit", "1", "--json"]).stdout;
+    serde_json::from_str::<Json>(&last).unwrap()["outcome"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_rebuild_in_good_order_and_once_more_at_once() {
+    let b = Backends::embedded();
+    let sample = b.sample(20, 1);
+    assert_eq!(b.run(&["publish", sample.to_str().unwrap(), "--json"]).code, 0);
+    let start = || {
+        let mut child = Command::new(BINARY)
+            .args(["--log", &b.log, "--store", &b.store, "rebuild", "timeline", "--json", "--no-switch"])
+            .args(["--throttle", "100", "--slice-events", "50"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let filling = |l: std::io::Result<String>| {
+            serde_json::from_str::<Json>(&l.unwrap()).unwrap()["slices_done"].as_u64().unwrap() > 0
+        };
+        assert!(lines.by_ref().any(filling), "it ended");
+        // Who reads what it says stays.
+        (child, lines)
+    };
+    let (mut child, _lines) = start();
+    ctrl_c(&child);
+    assert_eq!(ended(&mut child, Duration::from_secs(5)), Some(1));
+    assert_eq!(outcome(&b), "interrupted");
+
+    let engine = b.engine().await;
+    let (mut child, _lines) = start();
+    // The next slice waits for its turn to write, longer than anybody likes to.
+    let held = engine.begin(Durability::Full).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    ctrl_c(&child);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(child.try_wait().unwrap().is_none(), "nothing held it up");
+    ctrl_c(&child);
+    assert_eq!(ended(&mut child, Duration::from_secs(2)), Some(130));
+    held.rollback().await.unwrap();
+    let out = b.run(&["rebuild", "timeline", "--no-switch"]);
+    assert!(out.code == 0 && out.stdout.contains("going on with generation 2"), "{} {}", out.stdout, out.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_backup_leaves_nothing() {
+    let b = Backends::embedded();
+    assert_eq!(b.run(&["publish", b.sample(5, 1).to_str().unwrap(), "--json"]).code, 0);
+    assert_eq!(b.run(&["status"]).code, 0);
+    // Somebody has the log for himself: its copy waits, the views' is there.
+    let url = b.log.split('?').next().unwrap();
+    let log = store::Engine::connect(url, 1).await.unwrap();
+    log.query("PRAGMA journal_mode = DELETE", &[]).await.unwrap();
+    log.execute("BEGIN EXCLUSIVE", &[]).await.unwrap();
+    let (whole, partial) = (b.dir.path().join("monday"), b.dir.path().join("monday.partial"));
+    let mut child = Command::new(BINARY)
+        .args(["--log", &b.log, "--store", &b.store, "backup", whole.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !partial.join("views.db").exists() {
+        assert!(begun.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ctrl_c(&child);
+    assert_eq!(ended(&mut child, Duration::from_secs(5)), Some(1));
+    assert!(!whole.exists() && !partial.exists(), "something is left");
+    log.execute("ROLLBACK", &[]).await.unwrap();
+    assert_eq!(outcome(&b), "interrupted");
+    assert_eq!(b.run(&["backup", whole.to_str().unwrap()]).code, 0);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_is_interrupted_while_it_compares_does_not_switch() {
@@ -32,7 +124,7 @@ async fn a_rebuild_that_is_interrupted_while_it_compares_does_not_switch() {
         serde_json::from_str::<Json>(&line.unwrap()).is_ok_and(|l| l["phase"] == "comparing")
     };
     assert!(lines.by_ref().any(comparing), "it waits for the lock");
-    assert!(Command::new("kill").args(["-INT", &rebuild.id().to_string()]).status().unwrap().success());
+    ctrl_c(&rebuild);
     held.rollback().await.unwrap();
 
     assert_eq!(rebuild.wait().unwrap().code(), Some(1));

@@ -3,11 +3,11 @@
 
 mod support;
 
-use domain::Micros;
-use domain::views::View;
+use domain::views::{Until, View};
+use domain::{Event, Micros};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Backends, Server, caught_up};
+use support::{Backends, Server, caught_up, fold};
 
 async fn deployment(b: &Backends) -> Vec<Server> {
     if b.store.starts_with("sqlite") {
@@ -95,6 +95,40 @@ async fn the_past_is_built_as_it_was_known_and_as_it_was() {
         }
         assert_eq!(b.run(&["drop", "timeline", &g]).code, 0);
         assert_eq!(api.get(&format!("/v1/patients/p/timeline?generation={g}")).await.0, 400);
+    }
+}
+
+/// Every view that is built as of then is the pure fold of what belongs to it, by whatever that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_the_past_equal_the_fold_of_the_log_as_of_then() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("asof").await) {
+        assert_eq!(b.run(&["publish", b.sample(25, 14).to_str().unwrap()]).code, 0);
+        let (engine, events) = (b.engine().await, fold::events(b.open_log().await.as_ref()).await);
+        let middle = |time: fn(&Event) -> Micros| {
+            let mut all: Vec<Micros> = events.iter().map(|(_, e)| time(e)).collect();
+            all.sort_unstable();
+            all[all.len() / 2]
+        };
+        let (recorded, occurred) = (middle(|e| e.header().recorded_at), middle(|e| e.header().occurred_at));
+        let ends: BTreeMap<u32, u64> = [(0, 60), (2, 90)].into();
+        let (recorded_text, occurred_text) = (recorded.to_string(), occurred.to_string());
+        let untils = [
+            (Until::Recorded(recorded), vec!["--until", &recorded_text]),
+            (Until::Occurred(occurred), vec!["--until", &occurred_text, "--by", "occurred"]),
+            (Until::Positions(ends), vec!["--until", "0:60,2:90"]),
+        ];
+        for view in [View::Mot, View::FollowUps] {
+            let name = view.as_str().replace('_', "-");
+            let now = fold::of(view, &events);
+            for (until, arguments) in &untils {
+                let g = made(&b, &[&[name.as_str()], &arguments[..]].concat());
+                let then: Vec<_> =
+                    events.iter().filter(|(at, e)| until.takes(e, at.partition, at.offset)).cloned().collect();
+                let must = fold::of(view, &then);
+                let rows = fold::same(&fold::stored_in(view, &format!("_g{g}"), &engine).await, &must);
+                assert!(rows > 0 && must != now, "{name} {arguments:?}: {rows} rows");
+            }
+        }
     }
 }
 

@@ -246,3 +246,27 @@ async fn a_transaction_that_waits_does_not_hold_up_the_end() {
         equal_the_log(&b).await;
     }
 }
+
+/// What was in the write-ahead logs is in the files: whoever copies or moves them has everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_leaves_nothing_beside_the_files() {
+    let b = Backends::embedded();
+    for round in 0..2 {
+        let mut server = b.start(&["all"]).await;
+        let e = event("PatientCheckedIn", &format!("p-clean-{round}"), "2026-03-09T01:40:00Z", json!({}));
+        let (status, answer) = server.post("/v1/events", &e).await;
+        assert_eq!(status, 201, "{answer}");
+        let after = answer["position"].as_str().unwrap();
+        assert_eq!(server.get(&format!("/v1/patients/p-clean-{round}/timeline?after={after}")).await.0, 200);
+        let there = |b: &Backends| -> Vec<String> {
+            let files = std::fs::read_dir(b.dir.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+            let mut files: Vec<_> = files.filter(|f| f.contains(".db")).collect();
+            files.sort();
+            files
+        };
+        assert!(there(&b).iter().any(|f| f.ends_with("-wal")), "there is something to clean up");
+        assert_eq!(server.terminate(), 0, "{}", server.logged());
+        assert_eq!(there(&b), ["log.db", "views.db"]);
+    }
+    equal_the_log(&b).await;
+}

@@ -178,6 +178,7 @@ mod tests {
         let what = Verify { view: View::Mot, generation: None, sample: 1.0, repair: false, json: false };
         let end = |done, findings| {
             let p = Progress { done, findings, ..Progress::default() };
+            assert_eq!(is_whole(&p), done == 1.0);
             (Meter::new(&what).end(&p)["interrupted"].clone(), exit_code(&p))
         };
         assert_eq!(end(1.0, 0), (Value::Null, ExitCode::SUCCESS));

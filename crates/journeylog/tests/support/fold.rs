@@ -1,15 +1,17 @@
 //! What the views must be: the pure fold of the log, computed without any store.
 
+use domain::Event;
 use domain::facts::Facts;
 use domain::table::{Row, Table, Value};
 use domain::views::{EventRows, PatientFold, View, follow_ups::FollowUps, mot::Mot, timeline::Timeline};
+use eventlog::Position;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of each table, as text to compare.
 pub type Tables = BTreeMap<&'static str, BTreeSet<String>>;
 
 /// All events of the log that can be read, in each partition's order.
-pub async fn events(log: &dyn eventlog::Log) -> Vec<(eventlog::Position, domain::Event)> {
+pub async fn events(log: &dyn eventlog::Log) -> Vec<(Position, Event)> {
     let mut all = Vec::new();
     for (p, (first, end)) in log.bounds().await.unwrap().into_iter().enumerate() {
         let mut at = first;
@@ -27,12 +29,12 @@ fn put(tables: &mut Tables, table: &Table, row: &Row) {
     tables.entry(table.name).or_default().insert(format!("{row:?}"));
 }
 
-pub async fn timeline(log: &dyn eventlog::Log) -> Tables {
+fn timeline(events: &[(Position, Event)]) -> Tables {
     let mut tables: Tables = Timeline::TABLES.iter().map(|t| (t.name, BTreeSet::new())).collect();
     let mut seen = BTreeSet::new();
-    for (at, event) in events(log).await {
+    for (at, event) in events {
         if seen.insert((event.key().into_owned(), event.header().event_id)) {
-            for (t, row) in Timeline.rows(&event, at.partition, at.offset).1 {
+            for (t, row) in Timeline.rows(event, at.partition, at.offset).1 {
                 put(&mut tables, &Timeline::TABLES[t], &row);
             }
         }
@@ -40,12 +42,12 @@ pub async fn timeline(log: &dyn eventlog::Log) -> Tables {
     tables
 }
 
-pub async fn patient_fold<V: PatientFold>(view: &V, log: &dyn eventlog::Log) -> Tables {
+fn patient_fold<V: PatientFold>(view: &V, events: &[(Position, Event)]) -> Tables {
     let mut tables: Tables = V::TABLES.iter().map(|t| (t.name, BTreeSet::new())).collect();
     let mut patients: BTreeMap<String, Facts<V::Fact>> = BTreeMap::new();
-    for (_, event) in events(log).await {
-        if let Some(fact) = view.fact(&event) {
-            patients.entry(view.key(&event)).or_default().add(event.header().event_id, event.content_hash(), fact);
+    for (_, event) in events {
+        if let Some(fact) = view.fact(event) {
+            patients.entry(view.key(event)).or_default().add(event.header().event_id, event.content_hash(), fact);
         }
     }
     for (patient, facts) in &patients {
@@ -56,17 +58,22 @@ pub async fn patient_fold<V: PatientFold>(view: &V, log: &dyn eventlog::Log) -> 
     tables
 }
 
-/// What a view must hold.
-pub async fn expected(view: View, log: &dyn eventlog::Log) -> Tables {
+/// What a view must hold of these events.
+pub fn of(view: View, events: &[(Position, Event)]) -> Tables {
     match view {
-        View::Timeline => timeline(log).await,
-        View::Mot => patient_fold(&Mot::new(domain::views::mot::Standards::shipped()), log).await,
-        View::FollowUps => patient_fold(&FollowUps, log).await,
+        View::Timeline => timeline(events),
+        View::Mot => patient_fold(&Mot::new(domain::views::mot::Standards::shipped()), events),
+        View::FollowUps => patient_fold(&FollowUps, events),
     }
 }
 
 /// What a view holds.
 pub async fn stored(view: View, engine: &store::Engine) -> Tables {
+    stored_in(view, "", engine).await
+}
+
+/// What the tables of a view with this behind their names hold: `_g2` for its second generation.
+pub async fn stored_in(view: View, suffix: &str, engine: &store::Engine) -> Tables {
     let specs: &[Table] = match view {
         View::Timeline => Timeline::TABLES,
         View::Mot => Mot::TABLES,
@@ -75,7 +82,8 @@ pub async fn stored(view: View, engine: &store::Engine) -> Tables {
     let mut tables = Tables::new();
     for t in specs {
         let columns: Vec<&str> = t.columns.iter().map(|c| c.0).collect();
-        let rows = engine.query(&format!("SELECT {} FROM {}", columns.join(", "), t.name), &[]).await.unwrap();
+        let sql = format!("SELECT {} FROM {}{suffix}", columns.join(", "), t.name);
+        let rows = engine.query(&sql, &[]).await.unwrap();
         let all = tables.entry(t.name).or_default();
         assert_eq!(
             rows.len(),
@@ -89,8 +97,12 @@ pub async fn stored(view: View, engine: &store::Engine) -> Tables {
 
 /// Fails, naming the first rows that differ, unless a view equals the pure fold of the log.
 pub async fn assert_equals_log(view: View, engine: &store::Engine, log: &dyn eventlog::Log) -> usize {
-    let (is, must) = (stored(view, engine).await, expected(view, log).await);
-    for (table, must) in &must {
+    same(&stored(view, engine).await, &of(view, &events(log).await))
+}
+
+/// Fails, naming the first rows that differ; how many rows there are.
+pub fn same(is: &Tables, must: &Tables) -> usize {
+    for (table, must) in must {
         let is = &is[table];
         let missing: Vec<_> = must.difference(is).take(2).collect();
         let extra: Vec<_> = is.difference(must).take(2).collect();
