@@ -3,7 +3,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 run_dir=${JOURNEYLOG_RUN_DIR:-$root/.run}
-export -n JOURNEYLOG_RUN_DIR 2>/dev/null || true # it is no configuration
+program=${JOURNEYLOG_PROGRAM:-} # one that is built already
+export -n JOURNEYLOG_RUN_DIR JOURNEYLOG_PROGRAM 2>/dev/null || true # they are no configuration
 listen=${JOURNEYLOG_LISTEN:-127.0.0.1:8080}
 patients=${SAMPLE_PATIENTS:-300}
 mkdir -p "$run_dir"
@@ -13,10 +14,15 @@ hl7=${JOURNEYLOG_HL7__LISTEN:-127.0.0.1:2575}
 say() { printf '%s\n' "$*" >&2; }
 
 build() {
+  if [ -n "$program" ]; then
+    journeylog=$program
+    return
+  fi
   tests/servers/install.sh "$@"
   say "Building (the first time takes some minutes) …"
   cargo build --release --locked --quiet -p journeylog
-  journeylog=${CARGO_TARGET_DIR:-$root/target}/release/journeylog
+  # Cargo's own configuration may have it built elsewhere.
+  journeylog=$(cargo metadata --no-deps --locked --format-version 1 | jq -r .target_directory)/release/journeylog
 }
 
 # The sample hospital's rules, the key of its pseudonyms, and a token for those who may look one up; $1 is the folder for HL7's

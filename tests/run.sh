@@ -2,7 +2,7 @@
 # make test: installs what the tests need, starts a Kafka broker and PostgreSQL of its own, runs everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/servers/install.sh --with-python --with-java
+tests/servers/install.sh --with-python --with-java --with-nginx
 dir=$(mktemp -d)
 chmod 711 "$dir" # PostgreSQL runs as a user of its own where this runs as root
 stop() {

@@ -2,7 +2,7 @@
 # Gets what building, testing and `make run-services` need beyond a plain Debian: packages, only those that are missing,
 # and Kafka's jars, by Maven, into .cache/kafka/libs. Quick when everything is there. As root, or with sudo.
 #
-#   --with-nginx     also nginx (make run-services)
+#   --with-nginx     also nginx (make run-services, make test)
 #   --with-python    also Python's clients in .cache/python (make test)
 #   --with-java      also a JDK, and what tests/java needs in .cache/java (make test)
 #   --build-only     no servers: what `make run` needs

@@ -208,6 +208,8 @@ async fn api(
         }));
         router = router.merge(reading.layer(axum::Extension(quiet)));
     }
+    // Whoever opens the bare address in a browser finds what is here.
+    let router = router.route("/", axum::routing::get(|| async { axum::response::Redirect::to("/docs") }));
     Ok(router.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi())))
 }
 

@@ -32,9 +32,8 @@ mod support;
 use domain::views::View;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use support::pages::{Block, blocks, fits, missing};
-use support::{BINARY, Backends, Server, caught_up, event};
+use support::pages::{self, Block, blocks, fits, missing};
+use support::{Backends, Server, caught_up, event};
 
 const PATIENT: &str = "p-demo-0001";
 const POISONED: &str = "p-0000000000000bad";
@@ -81,42 +80,30 @@ impl Instance {
         let newest = "SELECT max(generation) FROM generations WHERE view = 'mot' AND state <> 'dropped'";
         let generation = engine.query(newest, &[]).await.unwrap()[0].int(0);
         engine.close().await;
-        let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("bash");
-        command
-            .args(["-euo", "pipefail", "-c", &block.text])
-            .env("PATH", path)
-            .env("JOURNEYLOG_LOG__URL", &self.b.log)
-            .env("JOURNEYLOG_STORE__URL", &self.b.store)
-            .env("B", base)
-            .env("DIR", self.b.dir.path())
-            .env("REPO", Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-            .env("PATIENT", PATIENT)
-            .env("DEAD_LETTER", &self.dead_letter)
-            .env("GENERATION", generation.to_string())
-            .env("POSITION", &self.position)
-            .current_dir(self.b.dir.path())
-            .stdin(Stdio::null());
-        // Blocking here would stop what the server of another test needs.
-        let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let (generation, dir, repository) =
+            (generation.to_string(), self.b.dir.path(), pages::root().display().to_string());
+        let environment = [
+            ("JOURNEYLOG_LOG__URL", self.b.log.as_str()),
+            ("JOURNEYLOG_STORE__URL", &self.b.store),
+            ("B", &base),
+            ("DIR", dir.to_str().unwrap()),
+            ("REPO", &repository),
+            ("PATIENT", PATIENT),
+            ("DEAD_LETTER", &self.dead_letter),
+            ("GENERATION", &generation),
+            ("POSITION", &self.position),
+        ];
+        let came = tokio::task::block_in_place(|| pages::run(block, dir, &environment));
         if block.stopped {
             self.server = Some(self.b.start(&["all"]).await);
         }
-        let said = format!("{out}{err}");
-        if done.status.code() != Some(block.exit) {
-            return Err(format!("ended with {:?}, not {}:\n{}\n{said}", done.status.code(), block.exit, block.text));
-        }
-        match missing(&said, &block.output) {
-            Some(line) => Err(format!("did not print {line:?}:\n{}\n{said}", block.text)),
-            None => Ok(()),
-        }
+        came
     }
 }
 
 /// The pages, in the order of their names.
 fn pages() -> Vec<(String, String)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations");
+    let dir = pages::root().join("docs/operations");
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     let name = |f: &Path| f.file_name().unwrap().to_str().unwrap().to_owned();
@@ -145,7 +132,7 @@ async fn run_pages(services: bool) {
             ran += 1;
             if let Err(why) = instance.run(block).await {
                 // What comes after it on the page may hang on it.
-                wrong.push(format!("docs/operations/{name}, line {}: {why}", block.line));
+                wrong.push(format!("docs/operations/{name}, {why}"));
                 break;
             }
         }

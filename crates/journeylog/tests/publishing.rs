@@ -6,24 +6,22 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use support::Backends;
-use support::pages::{blocks, missing};
+use support::pages::{self, blocks};
 
 const TOKEN: &str = "a-long-random-token";
 
 /// Runs a page's blocks; panics with what is wrong.
 async fn run(name: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = std::fs::read_to_string(root.join("docs/publishing").join(name)).unwrap();
+    let page = pages::read(&format!("docs/publishing/{name}"));
     let b = Backends::embedded();
     let at = |file: &str| b.dir.path().join(file).display().to_string();
     std::fs::write(at("key"), [7; 32]).unwrap();
     let hash = Command::new("sh").args(["-c", &format!("printf %s {TOKEN} | sha256sum")]).output().unwrap();
     let hash = String::from_utf8(hash.stdout).unwrap();
     std::fs::write(at("tokens"), format!("# accounts\nfront-desk {}\n", hash.split(' ').next().unwrap())).unwrap();
-    let site = root.join("deploy/site.example.toml").display().to_string();
+    let site = pages::root().join("deploy/site.example.toml").display().to_string();
     let environment = [
         ("JOURNEYLOG_SITE__FILE", site.as_str()),
         ("JOURNEYLOG_SITE__PSEUDONYM_KEY_FILE", &at("key")),
@@ -33,15 +31,10 @@ async fn run(name: &str) {
     let blocks = blocks(&page);
     assert!(!blocks.is_empty(), "{name} has no command");
     for block in &blocks {
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", &block.text]).env("B", &server.base).env("TOKEN", TOKEN);
-        command.current_dir(b.dir.path()).stdin(Stdio::null());
-        let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        let at = format!("docs/publishing/{name}, line {}:\n{}\n{said}", block.line, block.text);
-        assert_eq!(done.status.code(), Some(block.exit), "{at}");
-        assert!(!block.output.is_empty(), "{at}\nsays nothing of what comes of it");
-        assert_eq!(missing(&said, &block.output), None, "{at}");
+        assert!(!block.output.is_empty(), "{name}, line {}: says nothing of what comes of it", block.line);
+        let environment = [("B", server.base.as_str()), ("TOKEN", TOKEN)];
+        let came = tokio::task::block_in_place(|| pages::run(block, b.dir.path(), &environment));
+        came.unwrap_or_else(|why| panic!("docs/publishing/{name}, {why}"));
     }
     assert_eq!(server.terminate(), 0, "{}", server.logged());
     let log = server.logged();

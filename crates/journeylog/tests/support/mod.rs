@@ -36,12 +36,7 @@ impl Backends {
 
     /// A topic and a database of their own on the test servers; `None` (said loudly) where there are none.
     pub async fn services(test: &str) -> Option<Self> {
-        let (kafka, postgres) = (std::env::var("JOURNEYLOG_TEST_KAFKA"), std::env::var("JOURNEYLOG_TEST_POSTGRES"));
-        let (Ok(kafka), Ok(postgres)) = (kafka, postgres) else {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs JOURNEYLOG_TEST_KAFKA and _POSTGRES");
-            skipped(&format!("{test}: JOURNEYLOG_TEST_KAFKA and _POSTGRES are not set (make test sets them)"));
-            return None;
-        };
+        let (kafka, postgres) = servers(test)?;
         let name = format!("{test}_{}", uuid::Uuid::new_v4().simple());
         let admin = store::Engine::connect(&postgres, 1).await.unwrap();
         admin.execute(&format!("CREATE DATABASE {name}"), &[]).await.unwrap();
@@ -114,6 +109,17 @@ impl Backends {
     pub async fn open_log(&self) -> std::sync::Arc<dyn eventlog::Log> {
         eventlog::open(&self.log, &Default::default()).await.unwrap()
     }
+}
+
+/// Addresses of the test servers, Kafka and PostgreSQL; `None` (said loudly) where there are none.
+pub fn servers(test: &str) -> Option<(String, String)> {
+    let (kafka, postgres) = (std::env::var("JOURNEYLOG_TEST_KAFKA"), std::env::var("JOURNEYLOG_TEST_POSTGRES"));
+    let (Ok(kafka), Ok(postgres)) = (kafka, postgres) else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs JOURNEYLOG_TEST_KAFKA and _POSTGRES");
+        skipped(&format!("{test}: JOURNEYLOG_TEST_KAFKA and _POSTGRES are not set (make test sets them)"));
+        return None;
+    };
+    Some((kafka, postgres))
 }
 
 fn replace_database(url: &str, name: &str) -> String {
@@ -246,6 +252,6 @@ pub fn shared_data(file: &str) -> Option<PathBuf> {
 }
 
 /// Says loudly that a test is skipped: cargo shows what `eprintln!` writes of failed tests alone.
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {why}");
 }

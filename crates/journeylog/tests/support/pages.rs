@@ -1,5 +1,8 @@
 //! Pages whose commands are run; `documented.rs` says what their blocks look like.
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
 /// A block that is run.
 pub struct Block {
     pub line: usize,
@@ -73,4 +76,56 @@ pub fn fits(line: &str, described: &str) -> bool {
 pub fn missing<'d>(printed: &str, described: &'d [String]) -> Option<&'d str> {
     let mut lines = printed.lines();
     described.iter().map(String::as_str).filter(|d| !d.trim().is_empty()).find(|d| !lines.any(|l| fits(l, d)))
+}
+
+/// This repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A file of this repository.
+pub fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// Runs a script by bash in a folder, with the program on the path; its exit code and what it printed.
+pub fn bash(script: &str, folder: &Path, environment: &[(&str, &str)]) -> (i32, String) {
+    let program = Path::new(super::BINARY).parent().unwrap();
+    let done = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap()))
+        .envs(environment.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    (done.status.code().unwrap_or(-1), said)
+}
+
+/// Runs a block in a shell of its own; what is wrong with what came of it.
+pub fn run(block: &Block, folder: &Path, environment: &[(&str, &str)]) -> Result<(), String> {
+    let (code, said) = bash(&block.text, folder, environment);
+    if code != block.exit {
+        return Err(format!("line {}: ended with {code}, not {}:\n{}\n{said}", block.line, block.exit, block.text));
+    }
+    match missing(&said, &block.output) {
+        Some(line) => Err(format!("line {}: did not print {line:?}:\n{}\n{said}", block.line, block.text)),
+        None => Ok(()),
+    }
+}
+
+/// Runs blocks in one shell, as they are pasted into a terminal one by one; what is wrong with what came of them.
+pub fn run_in_one_shell(blocks: &[Block], folder: &Path, environment: &[(&str, &str)]) -> Result<(), String> {
+    const END: &str = "--- end of a block ---";
+    let script: String = blocks.iter().map(|b| format!("{}\necho; echo '{END}'\n", b.text)).collect();
+    let (code, said) = bash(&format!("exec 2>&1\n{script}"), folder, environment);
+    let mut parts = said.split(END);
+    for block in blocks {
+        let printed = parts.next().unwrap_or_default();
+        if let Some(line) = missing(printed, &block.output) {
+            return Err(format!("line {}: did not print {line:?}:\n{}\n{printed}", block.line, block.text));
+        }
+    }
+    if code == 0 { Ok(()) } else { Err(format!("ended with {code}:\n{said}")) }
 }
