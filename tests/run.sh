@@ -15,6 +15,7 @@ trap 'exit 130' INT TERM
 eval "$(tests/servers/kafka.sh start "$dir/kafka")"
 eval "$(tests/servers/postgres.sh start "$dir/postgres")"
 export JOURNEYLOG_TEST_KAFKA JOURNEYLOG_TEST_POSTGRES
+export JOURNEYLOG_TEST_KAFKA_TLS JOURNEYLOG_TEST_KAFKA_TLS_CA JOURNEYLOG_TEST_KAFKA_TLS_PASSWORD
 export JOURNEYLOG_TEST_MILLION=1 # lines that are to take little memory; a bare cargo test takes 200,000
 export JOURNEYLOG_TEST_KAFKA_DIR=$dir/kafka JOURNEYLOG_TEST_POSTGRES_DIR=$dir/postgres
 if [ "${1:-}" = --only-soak ]; then

@@ -30,6 +30,7 @@ have cmake || need cmake
 have pkg-config || need pkg-config
 have curl || need curl
 have jq || need jq
+have openssl || need openssl
 have git || need git
 have python3 || need python3
 python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv

@@ -1,10 +1,13 @@
 #!/bin/sh
 # A real Kafka for tests and `make run-services`: one broker (KRaft) on loopback, free ports, its data in DIR.
 #
-#   tests/servers/kafka.sh start DIR      prints JOURNEYLOG_TEST_KAFKA=127.0.0.1:PORT once it answers
+#   tests/servers/kafka.sh start DIR      prints JOURNEYLOG_TEST_KAFKA=127.0.0.1:PORT once it answers, and the same of its TLS port
 #   tests/servers/kafka.sh stop DIR       stops it, keeps the data
 #   tests/servers/kafka.sh restart DIR    same port, same data
 #   tests/servers/kafka.sh kill DIR       like a crash
+#
+# JOURNEYLOG_TEST_KAFKA_TLS is a second port, SASL_SSL, for the user `journeylog` by PLAIN or SCRAM-SHA-512; ..._TLS_CA is the file
+# of the authority that its certificate is from, ..._TLS_PASSWORD the file with the password. Both are made at the first start.
 #
 # KAFKA_HEAP (default 512m) is the Java heap; KAFKA_FLUSH=1 makes the broker sync every record to the disk. Needs the
 # jars that tests/servers/install.sh fetches.
@@ -12,6 +15,7 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 libs=${JOURNEYLOG_TEST_KAFKA_LIBS:-$here/../../.cache/kafka/libs}
+login=org.apache.kafka.common.security
 ready_s=180
 stop_s=30
 
@@ -19,30 +23,49 @@ die() { echo "kafka.sh: $*" >&2; exit 1; }
 
 alive() { [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; }
 
-# two ports that are free now
+# three ports that are free now
 free_ports() {
     python3 - <<'PY'
 import socket
-socks = [socket.socket() for _ in range(2)]
+socks = [socket.socket() for _ in range(3)]
 for s in socks:
     s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in socks))
 PY
 }
 
+# an authority, a certificate of it for loopback, and a password; what is secret is in files of this user's alone
+secure() {
+    mkdir -p "$tls"
+    set -- -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650
+    (
+        umask 077
+        openssl rand -hex 24 > "$tls/password" &&
+            openssl req -x509 "$@" -keyout "$tls/ca.key" -out "$tls/ca.pem" -subj "/CN=Journeylog tests" &&
+            openssl req -x509 "$@" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -keyout "$tls/server.key" -out "$tls/server.crt" \
+                -subj "/CN=localhost" -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" \
+                -addext "basicConstraints=critical,CA:FALSE" &&
+            cat "$tls/server.key" "$tls/server.crt" > "$tls/server.pem" &&
+            # an argument a line: a command line is there for all to read
+            printf '%s\n' --add-scram "SCRAM-SHA-512=[name=journeylog,password=$(cat "$tls/password")]" > "$tls/scram"
+    ) 2> "$tls/log" || die "no certificate: $(cat "$tls/log")"
+}
+
 configure() {
     mkdir -p "$dir/data"
+    secure
     set -- $(free_ports)
-    port=$1 control=$2
+    port=$1 control=$2 secured=$3
+    (umask 077 && : > "$dir/server.properties")
     flush=${KAFKA_FLUSH:+log.flush.interval.messages=1}
     cat > "$dir/server.properties" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$control
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$control
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secured,CONTROLLER://127.0.0.1:$control
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secured
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$dir/data
 auto.create.topics.enable=false
@@ -58,6 +81,11 @@ num.io.threads=4
 log.cleaner.dedupe.buffer.size=2097152
 log.segment.bytes=268435456
 controlled.shutdown.enable=true
+ssl.keystore.type=PEM
+ssl.keystore.location=$tls/server.pem
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_journeylog="$(cat "$tls/password")";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
 $flush
 EOF
     cat > "$dir/log4j2.yaml" <<EOF
@@ -76,7 +104,8 @@ Configuration:
         ref: out
 EOF
     java_run kafka.tools.StorageTool format --cluster-id am91cm5leWxvZy10ZXN0cw --config "$dir/server.properties" \
-        > "$dir/format.log" 2>&1 || die "formatting failed: $(cat "$dir/format.log")"
+        "@$tls/scram" > "$dir/format.log" 2>&1 || die "formatting failed: $(cat "$dir/format.log")"
+    echo "$secured" > "$tls/port"
     echo "$port" > "$dir/port"
 }
 
@@ -129,6 +158,11 @@ start() {
         sleep 0.2
     done
     echo "JOURNEYLOG_TEST_KAFKA=127.0.0.1:$port"
+    # not in a folder from before there was such a port
+    [ -s "$tls/port" ] || return 0
+    echo "JOURNEYLOG_TEST_KAFKA_TLS=127.0.0.1:$(cat "$tls/port")"
+    echo "JOURNEYLOG_TEST_KAFKA_TLS_CA=$tls/ca.pem"
+    echo "JOURNEYLOG_TEST_KAFKA_TLS_PASSWORD=$tls/password"
 }
 
 stop() {
@@ -145,6 +179,7 @@ stop() {
 
 [ $# -eq 2 ] || die "usage: kafka.sh start|stop|restart|kill DIR"
 case $2 in /*) dir=$2 ;; *) dir=$PWD/$2 ;; esac
+tls=$dir/tls
 case $1 in
     start) start ;;
     stop) stop -TERM ;;

@@ -7,6 +7,7 @@ mod lanes;
 mod member;
 mod poll;
 mod producer;
+mod properties;
 mod reader;
 mod relay;
 mod scan;
@@ -34,7 +35,7 @@ pub(crate) struct KafkaLog {
 impl KafkaLog {
     /// Connects, makes the topic where there is none, and checks it where there is one.
     pub(crate) async fn open(target: &KafkaTarget, options: &Options) -> Result<Self, LogError> {
-        let settings = Arc::new(Settings::new(target, options));
+        let settings = Arc::new(Settings::new(target, options)?);
         let reader = Arc::new(reader::Reader::new(settings.clone())?);
         let partitions = admin::ensure(&settings, &reader, target, options.connect_timeout).await?;
         Ok(Self::with(settings, reader, partitions))
@@ -42,7 +43,7 @@ impl KafkaLog {
 
     /// Connects to a topic that is there, whatever its settings.
     pub(crate) async fn existing(target: &KafkaTarget, options: &Options) -> Result<Self, LogError> {
-        let settings = Arc::new(Settings::new(target, options));
+        let settings = Arc::new(Settings::new(target, options)?);
         let reader = Arc::new(reader::Reader::new(settings.clone())?);
         let missing = || LogError::Configuration(format!("there is no topic {}", target.topic));
         let partitions = reader.partitions(options.connect_timeout).await?.ok_or_else(missing)?;

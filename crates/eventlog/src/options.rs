@@ -14,8 +14,8 @@ const MAX_PARTITIONS: u32 = 1024;
 /// Options of [`crate::open`] that a URL is no place for.
 #[derive(Clone)]
 pub struct Options {
-    /// librdkafka properties, passed through as they are (`security.protocol`, `sasl.mechanisms`, `ssl.ca.location`…).
-    /// They win over our own choices, except those that correctness hangs on (acks, idempotence, offsets).
+    /// librdkafka properties, passed through as they are (`security.protocol`, `sasl.mechanism`, `ssl.ca.location`…).
+    /// They win over our own choices; those that correctness hangs on (acks, idempotence, offsets) are refused.
     pub properties: BTreeMap<String, String>,
     /// Kafka's `group.instance.id`, unique among the members of a group: a member that comes back under the same id
     /// within the session time-out keeps its partitions, without a rebalance.

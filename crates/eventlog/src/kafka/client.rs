@@ -1,14 +1,16 @@
 //! Settings of librdkafka's clients, and what they tell us.
 
+mod health;
+
+pub(super) use health::{Context, Health};
+
+use super::properties;
 use crate::LogError;
 use crate::options::{KafkaTarget, Options};
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The largest message for librdkafka: our records with room for their framing. Brokers take 1,048,588 by default.
 pub(super) const MESSAGE_MAX_BYTES: usize = crate::MAX_RECORD_BYTES + 40_000;
@@ -59,18 +61,17 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(target: &KafkaTarget, options: &Options) -> Self {
-        Self {
+    /// # Errors
+    /// `Configuration` for properties that aren't the operator's to set.
+    pub(super) fn new(target: &KafkaTarget, options: &Options) -> Result<Self, LogError> {
+        properties::check(&options.properties)?;
+        Ok(Self {
             brokers: target.brokers.clone(),
             topic: target.topic.clone(),
             properties: options.properties.clone(),
             instance_id: options.instance_id.clone(),
-            health: Arc::new(Health {
-                brokers: target.brokers.clone(),
-                down: AtomicBool::new(false),
-                last: Mutex::default(),
-            }),
-        }
+            health: Arc::new(Health::of(&target.brokers)),
+        })
     }
 
     /// Ours, then the operator's, then what correctness hangs on.
@@ -89,14 +90,11 @@ impl Settings {
             ("enable.metrics.push", "false"),
         ];
         let mut config = ClientConfig::new();
-        for (name, value) in common.iter().chain(ours) {
-            config.set(*name, *value);
-        }
-        for (name, value) in &self.properties {
-            config.set(name, value);
-        }
-        for (name, value) in fixed {
-            config.set(*name, *value);
+        // lost connections are among these, and the only hint at a wrong security.protocol
+        config.set_log_level(RDKafkaLogLevel::Info);
+        let operators = self.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in common.iter().chain(ours).copied().chain(operators).chain(fixed.iter().copied()) {
+            properties::set(&mut config, name, value);
         }
         config
     }
@@ -139,8 +137,14 @@ impl Settings {
     /// A client that reads a long stretch of one partition, and joins no group.
     pub(super) fn scanner(&self) -> ClientConfig {
         let mut config = self.reader();
-        config.set("queued.max.messages.kbytes", SCAN_QUEUE_KIB).set("queued.min.messages", SCAN_QUEUE_RECORDS);
-        config.set("fetch.max.bytes", SCAN_BYTES).set("max.partition.fetch.bytes", SCAN_BYTES);
+        for (name, value) in [
+            ("queued.max.messages.kbytes", SCAN_QUEUE_KIB),
+            ("queued.min.messages", SCAN_QUEUE_RECORDS),
+            ("fetch.max.bytes", SCAN_BYTES),
+            ("max.partition.fetch.bytes", SCAN_BYTES),
+        ] {
+            properties::set(&mut config, name, value);
+        }
         config
     }
 
@@ -179,74 +183,6 @@ impl Settings {
     /// The settings of a client without special needs.
     pub(super) fn admin(&self) -> ClientConfig {
         self.layered(&[], &[])
-    }
-}
-
-/// Whether the brokers answer; says so once when that changes, instead of with every attempt.
-pub(super) struct Health {
-    brokers: String,
-    down: AtomicBool,
-    last: Mutex<Option<String>>,
-}
-
-impl Health {
-    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", error = %error, "{reason}");
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            if !self.down.swap(true, Ordering::Relaxed) {
-                tracing::warn!(log.brokers = self.brokers, "the log's brokers are down, trying again");
-            }
-        } else {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        }
-    }
-
-    /// Something came through.
-    pub(super) fn fine(&self) {
-        if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
-            tracing::info!(log.brokers = self.brokers, "the log's brokers are back");
-        }
-    }
-
-    /// Whether all brokers are away.
-    pub(super) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
-    }
-
-    /// The last thing that went wrong, for a message to the operator.
-    pub(super) fn last(&self) -> String {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.map_or_else(String::new, |last| format!(" ({last})"))
-    }
-
-    /// An error that names the brokers.
-    pub(super) fn unreachable(&self, what: impl std::fmt::Display) -> LogError {
-        LogError::Unavailable(format!("kafka at {}: {what}{}", self.brokers, self.last()))
-    }
-}
-
-/// What a client without callbacks of its own reports to.
-pub(super) struct Context(pub(super) Arc<Health>);
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log(level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {}
-
-/// librdkafka repeats itself: what matters of it comes as an error, so that its lines are for debugging.
-pub(super) fn log(level: RDKafkaLogLevel, fac: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(target: "librdkafka", "{fac}: {message}");
-        }
-        _ => tracing::debug!(target: "librdkafka", "{fac}: {message}"),
     }
 }
 

@@ -5,7 +5,7 @@
 //! producer sends nothing more of a partition while five *records* of it are unconfirmed), which takes a core away from
 //! everybody else.
 
-use super::client::{Health, Settings, failed, log};
+use super::client::{Health, Settings, failed};
 use super::producer::{Answer, Client};
 use super::reader::number;
 use crate::{LogError, NewRecord, Position};
@@ -220,7 +220,7 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log(level, fac, message);
+        self.health.line(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

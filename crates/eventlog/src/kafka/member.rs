@@ -1,6 +1,6 @@
 //! What a group member's callbacks note, and what its thread and the reader share.
 
-use super::client::{Health, log};
+use super::client::Health;
 use crate::Position;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -65,7 +65,7 @@ pub(super) struct Member {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log(level, fac, message);
+        self.health.line(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -6,6 +6,7 @@ use super::tail::{Stretch, Tails};
 use crate::{LogError, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,12 @@ use std::time::{Duration, Instant};
 
 /// How long a question may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a first connection is tried before it is asked why there is none.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// How long librdkafka's errors are waited for.
+const HEAR: Duration = Duration::from_millis(20);
+/// How many of them are taken at a time, at most.
+const HEARD: usize = 100;
 /// Between asking again.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long a read may take.
@@ -51,16 +58,43 @@ impl Reader {
         self.blocking(move |this| this.ask_partitions(limit)).await
     }
 
-    fn ask_partitions(&self, limit: Duration) -> Result<Option<u32>, LogError> {
+    /// librdkafka tries again for ever, whatever the reason, and says no more than that there is no connection. So that it is asked
+    /// in two goes: what can't mend itself needn't be waited for, nor should a broker see so many wrong passwords.
+    fn ask(&self, limit: Duration) -> Result<Metadata, LogError> {
         let health = &self.settings.health;
-        let metadata = self.consumer.fetch_metadata(Some(&self.settings.topic), limit).map_err(|error| {
-            // errors of the connection wait in the queue: they say why
-            let _ = self.consumer.poll(Duration::ZERO);
-            match failed(error) {
-                LogError::Unavailable(why) => health.unreachable(why),
+        let begun = Instant::now();
+        let first = limit.min(REFUSED_WITHIN);
+        let ask = |limit| self.consumer.fetch_metadata(Some(&self.settings.topic), limit);
+        let answer = ask(first).or_else(|error| {
+            self.hear();
+            match health.refused() {
+                Some(refused) => Err(refused),
+                None if first < limit => ask(limit.saturating_sub(begun.elapsed())).map_err(failed),
+                None => Err(failed(error)),
+            }
+        });
+        answer.map_err(|error| {
+            self.hear();
+            match error {
+                LogError::Unavailable(why) => {
+                    health.refused().unwrap_or_else(|| health.unreachable(format!("{why}{}", health.hint())))
+                }
                 other => other,
             }
-        })?;
+        })
+    }
+
+    /// Takes what librdkafka has to say about the connections from its queue, where it waits among lines of its log.
+    fn hear(&self) {
+        for _ in 0..HEARD {
+            if self.consumer.poll(HEAR).is_none() {
+                break;
+            }
+        }
+    }
+
+    fn ask_partitions(&self, limit: Duration) -> Result<Option<u32>, LogError> {
+        let metadata = self.ask(limit)?;
         let Some(topic) = metadata.topics().first() else { return Ok(None) };
         if let Some(code) = topic.error().map(RDKafkaErrorCode::from) {
             return match code {

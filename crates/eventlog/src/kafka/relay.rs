@@ -69,7 +69,7 @@ struct Member {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        super::client::log(level, fac, message);
+        self.health.line(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -86,7 +86,7 @@ impl ConsumerContext for Member {
 impl KafkaRelay {
     pub(crate) async fn open(log: &KafkaTarget, options: &Options, names: RelayOptions) -> Result<Self, LogError> {
         let (partitions, refused) = topics::ensure(log, options, &names).await?;
-        let settings = Settings::new(log, options);
+        let settings = Settings::new(log, options)?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let who = options.instance_id.as_deref().unwrap_or_else(|| host.trim());
         let id = format!("{}-{who}", names.group);

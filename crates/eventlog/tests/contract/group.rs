@@ -2,7 +2,7 @@
 
 use super::suite::{Bed, Kept, PARTITIONS, PATIENCE, assert_gapless, assigned, from_zero, next, record};
 use futures::future::BoxFuture;
-use journeylog_eventlog::{Delivery, Log, LogError, Options, Record, Start, Subscription, open, topic};
+use journeylog_eventlog::{Delivery, Log, LogError, Options, Record, Start, Subscription, open};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ struct Member {
 
 impl Member {
     async fn join(bed: &Bed, kept: &Arc<Kept>, seen: &Arc<Mutex<Vec<Record>>>) -> Self {
-        Self::of(&bed.log, "shared", kept, seen).await
+        Self::of(&bed.log, &bed.group("shared"), kept, seen).await
     }
 
     async fn of(log: &Arc<dyn Log>, group: &str, kept: &Arc<Kept>, seen: &Arc<Mutex<Vec<Record>>>) -> Self {
@@ -132,7 +132,8 @@ impl Start for Stubborn {
 
 pub async fn a_start_that_fails_is_asked_again(bed: &Bed) {
     let (_, kept) = from_zero(PARTITIONS);
-    let mut reader = bed.log.subscribe("stubborn", Arc::new(Stubborn(AtomicU32::new(0), kept))).await.unwrap();
+    let mut reader =
+        bed.log.subscribe(&bed.group("stubborn"), Arc::new(Stubborn(AtomicU32::new(0), kept))).await.unwrap();
     for _ in 0..2 {
         let error = tokio::time::timeout(PATIENCE, reader.next(10)).await.unwrap().unwrap_err();
         assert!(matches!(error, LogError::Unavailable(_)), "{error}");
@@ -175,12 +176,12 @@ impl Start for Silent {
 /// A member that leaves in the middle of a rebalance hands over at once, not when its session has run out.
 pub async fn a_member_leaves_in_the_middle_of_an_assignment(bed: &Bed) {
     let log = long_sessions(bed, None).await;
-    let mut first = log.subscribe("leaving", Arc::new(Silent)).await.unwrap();
+    let mut first = log.subscribe(&bed.group("leaving"), Arc::new(Silent)).await.unwrap();
     // It has been assigned its partitions by now, and doesn't know where to begin.
     assert!(tokio::time::timeout(PATIENCE / 3, first.next(10)).await.is_err());
     first.close().await;
     let (start, _) = from_zero(PARTITIONS);
-    let mut second = log.subscribe("leaving", start).await.unwrap();
+    let mut second = log.subscribe(&bed.group("leaving"), start).await.unwrap();
     assert_eq!(assigned(&mut second).await.len(), PARTITIONS as usize);
     second.close().await;
 }
@@ -189,9 +190,9 @@ pub async fn a_member_leaves_in_the_middle_of_an_assignment(bed: &Bed) {
 pub async fn a_member_leaves_in_the_middle_of_a_revocation(bed: &Bed) {
     let log = long_sessions(bed, None).await;
     let (start, _) = from_zero(PARTITIONS);
-    let mut first = log.subscribe("leaving", start.clone()).await.unwrap();
+    let mut first = log.subscribe(&bed.group("leaving"), start.clone()).await.unwrap();
     assigned(&mut first).await;
-    let mut second = log.subscribe("leaving", start).await.unwrap();
+    let mut second = log.subscribe(&bed.group("leaving"), start).await.unwrap();
     let mut mine = BTreeSet::new();
     let joining = tokio::spawn(async move {
         while mine.len() < PARTITIONS as usize {
@@ -219,8 +220,7 @@ const HEARTBEATS: Duration = Duration::from_secs(3);
 pub async fn a_member_comes_back_under_its_name(bed: &Bed) {
     let (_, kept) = from_zero(PARTITIONS);
     let seen = Arc::new(Mutex::new(Vec::new()));
-    // a group of its own, since what members hold outlasts the test
-    let group = topic(&bed.url).unwrap().unwrap();
+    let group = bed.group("named");
     let (here, there) = (long_sessions(bed, Some("here")).await, long_sessions(bed, Some("there")).await);
     let mut stays = Member::of(&here, &group, &kept, &seen).await;
     let mut goes = Member::of(&there, &group, &kept, &seen).await;

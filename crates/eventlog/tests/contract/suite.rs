@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use journeylog_eventlog::{
     Delivery, Log, LogError, MAX_RECORD_BYTES, NewRecord, Options, Position, Record, Start, Subscription, open,
-    partition_of,
+    partition_of, topic,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -31,6 +31,11 @@ impl Bed {
         let url = format!("{url}?partitions={PARTITIONS}");
         let log = open(&url, &options).await.unwrap();
         Self { url, options, log, _keep: keep }
+    }
+
+    /// The name of a group that no other log has: on one broker, members of a group share it whatever they read.
+    pub fn group(&self, name: &str) -> String {
+        topic(&self.url).unwrap().map_or_else(|| name.to_owned(), |topic| format!("{topic}-{name}"))
     }
 }
 
@@ -224,7 +229,7 @@ pub async fn takes_big_batches(bed: &Bed) {
         *expected += 1;
     }
     let (start, _) = from_zero(PARTITIONS);
-    let mut reader = bed.log.subscribe("big", start).await.unwrap();
+    let mut reader = bed.log.subscribe(&bed.group("big"), start).await.unwrap();
     assigned(&mut reader).await;
     assert_gapless(&collect(&mut reader, 20_000, PATIENCE).await);
     reader.close().await;
@@ -245,7 +250,7 @@ pub async fn takes_many_small_appends(bed: &Bed) {
 
 pub async fn wakes_those_who_wait(bed: &Bed) {
     let (start, _) = from_zero(PARTITIONS);
-    let mut reader = bed.log.subscribe("tail", start).await.unwrap();
+    let mut reader = bed.log.subscribe(&bed.group("tail"), start).await.unwrap();
     assigned(&mut reader).await;
     let mut slowest = Duration::ZERO;
     for i in 0..20 {
@@ -267,7 +272,7 @@ pub async fn subscribes_from_the_readers_own_offset(bed: &Bed) {
     // the group's own commits say something else, and don't count
     for wanted in [half, vec![0; PARTITIONS as usize], ends.clone()] {
         kept.0.lock().unwrap().clone_from(&wanted);
-        let mut reader = bed.log.subscribe("own", start.clone()).await.unwrap();
+        let mut reader = bed.log.subscribe(&bed.group("own"), start.clone()).await.unwrap();
         let mut begun = assigned(&mut reader).await;
         begun.sort_unstable();
         let expected: Vec<Position> =
@@ -289,7 +294,7 @@ pub async fn subscribes_from_the_readers_own_offset(bed: &Bed) {
 pub async fn refuses_offsets_it_does_not_have(bed: &Bed) {
     let (start, kept) = from_zero(PARTITIONS);
     kept.0.lock().unwrap()[1] = 7;
-    let mut reader = bed.log.subscribe("ahead", start).await.unwrap();
+    let mut reader = bed.log.subscribe(&bed.group("ahead"), start).await.unwrap();
     let error = tokio::time::timeout(PATIENCE, reader.next(10)).await.unwrap().unwrap_err();
     assert!(matches!(error, LogError::Configuration(_)), "{error}");
     reader.close().await;
@@ -298,7 +303,7 @@ pub async fn refuses_offsets_it_does_not_have(bed: &Bed) {
 pub async fn respects_the_readers_limit(bed: &Bed) {
     append_all(bed.log.as_ref(), (0..100).map(|i| record(&format!("k{i}"), "v")).collect()).await;
     let (start, _) = from_zero(PARTITIONS);
-    let mut reader = bed.log.subscribe("limit", start).await.unwrap();
+    let mut reader = bed.log.subscribe(&bed.group("limit"), start).await.unwrap();
     assigned(&mut reader).await;
     let mut records = Vec::new();
     for max in [1, 3, 7].into_iter().cycle() {
@@ -316,7 +321,7 @@ pub async fn respects_the_readers_limit(bed: &Bed) {
 /// `next` is dropped before it ends, again and again: nothing may be lost.
 pub async fn survives_a_reader_that_stops_waiting(bed: &Bed) {
     let (start, _) = from_zero(PARTITIONS);
-    let mut reader = bed.log.subscribe("impatient", start).await.unwrap();
+    let mut reader = bed.log.subscribe(&bed.group("impatient"), start).await.unwrap();
     assigned(&mut reader).await;
     let log = bed.log.clone();
     let writer = tokio::spawn(async move {

@@ -1,11 +1,15 @@
 //! What an operator may change about the clients, and what not.
 
 use super::Settings;
-use crate::Options;
 use crate::options::KafkaTarget;
+use crate::{LogError, Options};
 use rdkafka::config::ClientConfig;
 
 fn settings(properties: &[(&str, &str)], instance_id: Option<&str>) -> Settings {
+    given(properties, instance_id).unwrap()
+}
+
+fn given(properties: &[(&str, &str)], instance_id: Option<&str>) -> Result<Settings, LogError> {
     let target = KafkaTarget {
         brokers: "a:1,b:2".to_owned(),
         topic: "journeys".to_owned(),
@@ -77,35 +81,9 @@ fn our_own_choices() {
 
 #[test]
 fn what_correctness_hangs_on_is_not_the_operators_to_change() {
-    let settings = settings(
-        &[
-            ("acks", "1"),
-            ("enable.idempotence", "false"),
-            ("enable.auto.commit", "true"),
-            ("enable.auto.offset.store", "true"),
-            ("auto.offset.reset", "latest"),
-            ("isolation.level", "read_uncommitted"),
-            ("partition.assignment.strategy", "range"),
-            ("enable.partition.eof", "true"),
-            ("group.id", "another"),
-        ],
-        None,
-    );
-    assert_has("producer", &settings.producer(), &DURABLE);
-    let consumer = settings.consumer("views");
-    assert_has("consumer", &consumer, &READING);
-    assert_has(
-        "consumer",
-        &consumer,
-        &[
-            ("group.id", "views"),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            ("enable.partition.eof", "false"),
-        ],
-    );
-    for (who, config) in [("reader", settings.reader()), ("scanner", settings.scanner())] {
-        assert_has(who, &config, &READING);
-        assert_has(who, &config, &[("group.id", "journeylog-reader")]);
+    for property in ["acks", "request.required.acks", "enable.auto.commit", "group.instance.id"] {
+        let refused = given(&[("linger.ms", "20"), (property, "1")], None).err();
+        assert!(matches!(&refused, Some(LogError::Configuration(why)) if why.contains(property)), "{refused:?}");
     }
 }
 
@@ -117,12 +95,27 @@ fn the_rest_is() {
     assert_has("consumer", &settings(&changed, None).consumer("views"), &changed);
 }
 
+/// Under librdkafka's other name too, in the place of our own choice, not beside it.
+#[test]
+fn by_any_name() {
+    let changed = [("compression.codec", "zstd"), ("queue.buffering.max.ms", "20"), ("delivery.timeout.ms", "2000")];
+    let producer = settings(&changed, None).producer();
+    assert_has("producer", &producer, &changed);
+    for ours in ["compression.type", "linger.ms", "message.timeout.ms"] {
+        assert_eq!(producer.get(ours), None, "{ours}");
+    }
+    // a scan has its own room, whatever a subscription has
+    let scanner = settings(&[("fetch.message.max.bytes", "7")], None).scanner();
+    assert_eq!(scanner.get("fetch.message.max.bytes"), None);
+    assert_has("scanner", &scanner, &[("max.partition.fetch.bytes", "4194304")]);
+}
+
 /// One client without them could not connect, or would talk in the clear.
 #[test]
 fn security_reaches_every_client() {
     let security = [
         ("security.protocol", "SASL_SSL"),
-        ("sasl.mechanisms", "SCRAM-SHA-512"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
         ("sasl.username", "journeylog"),
         ("sasl.password", "geheim"),
         ("ssl.ca.location", "/etc/ca.pem"),

@@ -18,7 +18,7 @@ pub(super) async fn ensure(log: &KafkaTarget, options: &Options, names: &RelayOp
         return Err(LogError::Configuration("log, inbox and refused records need a topic each".to_owned()));
     }
     let limit = options.connect_timeout;
-    let settings = Arc::new(Settings::new(log, options));
+    let settings = Arc::new(Settings::new(log, options)?);
     let partitions = Arc::new(Reader::new(settings)?).partitions(limit).await?;
     let missing = || LogError::Configuration(format!("there is no topic {}", log.topic));
     let partitions = partitions.ok_or_else(missing)?;
@@ -38,7 +38,7 @@ async fn one(
     message_bytes: Option<usize>,
 ) -> Result<u32, LogError> {
     let limit = options.connect_timeout;
-    let settings = Arc::new(Settings::new(&KafkaTarget { topic: topic.to_owned(), ..log.clone() }, options));
+    let settings = Arc::new(Settings::new(&KafkaTarget { topic: topic.to_owned(), ..log.clone() }, options)?);
     let reader = Arc::new(Reader::new(settings.clone())?);
     if let Some(partitions) = reader.partitions(limit).await? {
         let found = admin::setting(&settings, "max.message.bytes").await?.and_then(|v| v.parse::<usize>().ok());
