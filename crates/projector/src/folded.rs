@@ -1,7 +1,7 @@
 //! Views whose rows are a pure function of all that a patient's events say.
 
 use crate::{Built, Projection, Rejected};
-use domain::facts::{Added, Facts};
+use domain::facts::{Added, Digests, Facts};
 use domain::table::{Change, Row, Value};
 use domain::views::PatientFold;
 use domain::{Event, EventId};
@@ -139,13 +139,11 @@ impl<F: PatientFold> Folded<F> {
         mut fact: impl FnMut(usize) -> Option<Box<F::Fact>>,
         writes: &mut Writes,
     ) {
-        let mut facts = match state.map(Facts::<F::Fact>::from_bytes).transpose() {
-            Ok(facts) => facts.unwrap_or_default(),
-            Err(_) => return reject_all(indexes, "state", "the patient's state can't be read", writes),
+        let stored = state.map(Facts::<F::Fact>::with_digests).transpose();
+        let Ok(stored) = stored else {
+            return reject_all(indexes, "state", "the patient's state can't be read", writes);
         };
-        let Some(before) = self.rows(name, &facts) else {
-            return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
-        };
+        let (mut facts, made) = stored.unwrap_or_else(|| (Facts::default(), Some(Digests::default())));
         let mut changed = false;
         for &i in indexes {
             changed |= fact(i).is_some_and(|fact| add(&mut facts, head(i), fact, i, writes));
@@ -153,23 +151,38 @@ impl<F: PatientFold> Folded<F> {
         if !changed {
             return;
         }
+        // Rare enough to read the state again instead of keeping a copy of each.
+        let before = || state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
         let after = match self.rows(name, &facts) {
             Some(rows) => rows,
             None => {
-                // Rare enough to read the state again instead of keeping a copy of each.
-                let before = state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
-                let all = std::mem::replace(&mut facts, before);
+                let all = std::mem::replace(&mut facts, before());
                 match self.fold_singly(name, &mut facts, &all, indexes, &head, writes) {
                     Some(rows) => rows,
                     None => return,
                 }
             }
         };
-        for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
-            diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
+        let now = Digests::of(&after, F::TABLES.iter().map(|t| t.key));
+        match made.and_then(|made| made.changed(&now)) {
+            Some(changed) => {
+                let mut changed = changed.into_iter();
+                for (rows, table) in after.into_iter().zip(&mut writes.tables) {
+                    table.upserts.extend(rows.into_iter().filter(|_| changed.next() == Some(true)));
+                }
+            }
+            // A row goes, or an earlier version wrote the state.
+            None => {
+                let Some(before) = self.rows(name, &before()) else {
+                    return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
+                };
+                for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
+                    diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
+                }
+            }
         }
         let partition = indexes.first().map_or(0, |i| head(*i).partition);
-        writes.states.push(vec![name.into(), i64::from(partition).into(), facts.to_bytes().into()]);
+        writes.states.push(vec![name.into(), i64::from(partition).into(), facts.to_bytes_with(&now).into()]);
     }
 
     /// One item after the other, until one makes the fold panic: it becomes a dead letter, the ones after it wait behind it,

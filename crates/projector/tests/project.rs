@@ -6,14 +6,14 @@ mod common;
 mod databases;
 
 use common::faulty::Faulty;
+use common::folding::{dump, equals_the_fold};
 use common::running::{Running, follow_ups, mot, options, seen, seen_by, timeline};
 use common::{MemoryLog, event, some};
 use domain::Event;
-use domain::facts::Facts;
-use domain::table::{Row, Table, Value};
+use domain::table::Row;
+use domain::views::EventRows;
 use domain::views::follow_ups::FollowUps;
 use domain::views::timeline::Timeline;
-use domain::views::{EventRows, PatientFold};
 use journeylog_projector::{Options, Projection as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,47 +23,6 @@ use store::{Engine, State, Store};
 
 /// From one small transaction of a folded view to the next, at least, milliseconds.
 const GATHER_MS: u128 = 25;
-
-/// The rows of a table, in the order of its key.
-async fn dump(store: &Store, table: &Table) -> Vec<Row> {
-    let columns: Vec<_> = table.columns.iter().map(|(c, _)| format!("\"{c}\"")).collect();
-    let sql = format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), table.name, columns[..table.key].join(", "));
-    store.engine().query(&sql, &[]).await.unwrap().into_iter().map(|r| r.0).collect()
-}
-
-fn sorted(mut rows: Vec<Row>, key: usize) -> Vec<Row> {
-    let text = |r: &Row| {
-        r[..key].iter().map(|v| if let Value::Text(t) = v { t.clone() } else { format!("{v:?}") }).collect::<Vec<_>>()
-    };
-    rows.sort_by_key(text);
-    rows
-}
-
-/// What a fold makes of the whole log.
-fn folded<F: PatientFold>(fold: &F, log: &MemoryLog) -> Vec<Vec<Row>> {
-    let mut patients: BTreeMap<String, Facts<F::Fact>> = BTreeMap::new();
-    for r in log.all() {
-        let e = codec::decode(&r.value).unwrap();
-        if let Some(fact) = fold.fact(&e) {
-            patients.entry(e.key().into_owned()).or_default().add(e.header().event_id, e.content_hash(), fact);
-        }
-    }
-    let mut tables: Vec<Vec<Row>> = F::TABLES.iter().map(|_| Vec::new()).collect();
-    for (patient, facts) in &patients {
-        for (i, rows) in fold.rows(patient, facts).into_iter().enumerate() {
-            tables[i].extend(rows);
-        }
-    }
-    tables.into_iter().zip(F::TABLES).map(|(rows, t)| sorted(rows, t.key)).collect()
-}
-
-async fn equals_the_fold<F: PatientFold>(fold: &F, store: &Store, log: &MemoryLog) {
-    let wanted = folded(fold, log);
-    assert!(wanted.iter().any(|t| !t.is_empty()));
-    for (table, rows) in F::TABLES.iter().zip(wanted) {
-        assert!(dump(store, table).await == rows, "{} differs", table.name);
-    }
-}
 
 /// Ids and places of a timeline without repetition.
 async fn timeline_is_right(store: &Store, log: &MemoryLog) {

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod faulty;
+pub mod folding;
 pub mod rebuilding;
 pub mod running;
 pub mod verified;
