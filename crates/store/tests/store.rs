@@ -170,7 +170,7 @@ async fn the_making_of_an_index_is_given_up() {
         let g = store.add_generation(SPEC, State::Building, "{}").await.unwrap();
         let fill = "INSERT INTO toys_g1 (patient_id, n) \
                     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600000) \
-                    SELECT CAST((i * 7919) % 600011 AS text) || 'x', i FROM n";
+                    SELECT CAST((CAST(i AS bigint) * 7919) % 600011 AS text) || 'x', i FROM n";
         store.engine().execute(fill, &[]).await.unwrap();
         let soon = tokio::time::sleep(std::time::Duration::from_millis(30));
         assert!(!store.build_indexes(&g, soon).await.unwrap());
