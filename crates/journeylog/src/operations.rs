@@ -6,6 +6,7 @@ use domain::views::View;
 use eventlog::Log;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Ended, NewOperation, Store};
 
@@ -72,6 +73,14 @@ impl std::error::Error for Interrupted {}
 /// Opens the configured store.
 pub async fn open_store(settings: &Settings, connections: u32) -> anyhow::Result<Store> {
     Store::connect(&settings.store.url, connections).await.context("store")
+}
+
+/// Opens the configured log, and makes none: a wrong path would look like an empty log.
+pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
+    if let Some(file) = eventlog::file(&settings.log.url).context("log")?.filter(|file| !file.exists()) {
+        bail!("log: there is no file {}", file.display());
+    }
+    crate::commands::open_log(settings).await
 }
 
 /// Refuses a log that a generation was not made from: readers would see another log's past.

@@ -101,6 +101,16 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
                 assert_eq!(out.code, 1, "{args:?}: {}", out.stdout);
                 assert!(out.stderr.contains("of follow_ups was not made from this log"), "{}", out.stderr);
             }
+            // Nor does it count as being behind by nothing.
+            let out = log.run(&["status"]);
+            assert_eq!(out.code, 1, "{}", out.stdout);
+            assert!(out.stderr.contains("of timeline was not made from this log"), "{}", out.stderr);
+        }
+        if let Some(file) = eventlog::file(&with_log(&b, "nowhere").log).unwrap() {
+            let out = with_log(&b, "nowhere").run(&["status"]);
+            assert_eq!(out.code, 1, "{}", out.stdout);
+            assert!(out.stderr.contains("log: there is no file"), "{}", out.stderr);
+            assert!(!file.exists(), "an operator's question made a log");
         }
         assert_eq!(b.run(&["drop", "follow-ups", "2"]).code, 0);
         assert_eq!(b.run(&["drop", "follow-ups", "3"]).code, 1, "a refused rebuild leaves nothing");

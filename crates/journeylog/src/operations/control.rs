@@ -32,7 +32,7 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         return Ok(ExitCode::from(super::USAGE));
     }
     let store = open_store(settings, 1).await?;
-    let log = crate::commands::open_log(settings).await?;
+    let log = super::open_log(settings).await?;
     audited(&store, "reset", Some(view), None, why, json!({}), async {
         let mut strangers = Vec::new();
         for g in store.generations(Some(name)).await?.iter().filter(|g| g.state == State::Following) {

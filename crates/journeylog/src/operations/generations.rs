@@ -1,8 +1,7 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
-use super::{Done, Interrupted, Why, audited, open_store, own_log};
-use crate::commands::open_log;
+use super::{Done, Interrupted, Why, audited, open_log, open_store, own_log};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};

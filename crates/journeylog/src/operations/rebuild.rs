@@ -48,7 +48,7 @@ pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Resu
     let view: View = arguments.view.into();
     let made = arguments.made_by()?;
     let options = serde_json::to_string(&made)?;
-    let log = crate::commands::open_log(settings).await?;
+    let log = super::open_log(settings).await?;
     let store = open_store(settings, connections(settings)).await?;
     let find = async || anyhow::Ok(store.generations(Some(view.as_str())).await?.into_iter().find(|g| g.active));
     let mut active = find().await?;

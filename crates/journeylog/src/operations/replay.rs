@@ -32,7 +32,7 @@ pub struct Replay<'a> {
 /// `journeylog replay`.
 pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, CONNECTIONS).await?;
-    let log = crate::commands::open_log(settings).await?;
+    let log = super::open_log(settings).await?;
     let detail = json!({"key_hash": key_hash(what.patient.as_bytes()), "apply": what.apply, "scan": what.scan});
     audited(&store, "replay", what.view, None, why, detail, async {
         let (mut differs, mut unknown, mut scanned, mut results) = (false, true, false, Vec::new());

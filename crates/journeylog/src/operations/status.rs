@@ -1,6 +1,6 @@
 //! `journeylog status`: how far each generation of each view has come.
 
-use super::open_store;
+use super::{open_store, own_log};
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
@@ -8,7 +8,6 @@ use eventlog::Log;
 use query::status::{GenerationStatus, Samples, Status, ViewStatus};
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{State, Store};
 
@@ -35,9 +34,14 @@ pub async fn look(samples: &Samples, store: &Store, log: &dyn Log) -> anyhow::Re
 /// `journeylog status`: two looks, and what came out of them; with `watch`, one after the other until it is stopped.
 pub async fn status(settings: &Settings, watch: bool, json: bool) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, 1).await?;
-    let log: Arc<dyn Log> = crate::commands::open_log(settings).await?;
+    let log = super::open_log(settings).await?;
     let samples = Samples::default();
-    look(&samples, &store, log.as_ref()).await?;
+    let first = look(&samples, &store, log.as_ref()).await?;
+    for view in View::ALL {
+        if let Some(known) = first.views.iter().find(|v| v.view == view.as_str()) {
+            own_log(&store, log.as_ref(), view, known.active.generation).await?;
+        }
+    }
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let status = look(&samples, &store, log.as_ref()).await?;

@@ -38,7 +38,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// `journeylog verify`.
 pub async fn verify(settings: &Settings, what: &Verify, why: &Why) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, CONNECTIONS).await?;
-    let log = crate::commands::open_log(settings).await?;
+    let log = super::open_log(settings).await?;
     let info = generation(&store, what.view, what.generation).await?;
     anyhow::ensure!(info.state != State::Building, "generation {} is being built", info.number);
     let detail = json!({"sample": what.sample, "repair": what.repair});
