@@ -1,9 +1,9 @@
 # Sourced by run.sh and run-services.sh: build, sample, waiting, and where to look.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+run_dir=$(realpath -m -- "${JOURNEYLOG_RUN_DIR:-$root/.run}")
+program=${JOURNEYLOG_PROGRAM:+$(realpath -m -- "$JOURNEYLOG_PROGRAM")} # one that is built already
 cd "$root"
-run_dir=${JOURNEYLOG_RUN_DIR:-$root/.run}
-program=${JOURNEYLOG_PROGRAM:-} # one that is built already
 export -n JOURNEYLOG_RUN_DIR JOURNEYLOG_PROGRAM 2>/dev/null || true # they are no configuration
 listen=${JOURNEYLOG_LISTEN:-127.0.0.1:8080}
 patients=${SAMPLE_PATIENTS:-300}
@@ -14,11 +14,11 @@ hl7=${JOURNEYLOG_HL7__LISTEN:-127.0.0.1:2575}
 say() { printf '%s\n' "$*" >&2; }
 
 build() {
+  tests/servers/install.sh "$@"
   if [ -n "$program" ]; then
     journeylog=$program
     return
   fi
-  tests/servers/install.sh "$@"
   say "Building (the first time takes some minutes) …"
   cargo build --release --locked --quiet -p journeylog
   # Cargo's own configuration may have it built elsewhere.
@@ -101,7 +101,7 @@ The same by FHIR, with the patient's record number, and the pseudonym that it be
   curl -s $base/fhir -H 'content-type: application/fhir+json' -d '{"resourceType":"Appointment","id":"A-2","status":"booked",
     "created":"$(date -u +%Y-%m-%dT%H:%M:%SZ)","start":"$(date -u -d '+3 days' +%Y-%m-%dT01:00:00Z)","minutesDuration":20,"participant":[
     {"actor":{"type":"Patient","identifier":{"system":"http://hospital.example/mrn","value":"00120034"}}}]}'
-  curl -s $base/v1/pseudonyms -H "authorization: Bearer \$(cat $run_dir/staff-token)" \\
+  curl -s $base/v1/pseudonyms -H "authorization: Bearer \$(cat '$run_dir/staff-token')" \\
     -H 'content-type: application/json' -d '{"authority":"http://hospital.example/mrn","number":"00120034"}'
 
 HL7 v2 over MLLP: ${hl7:-not taken} (docs/publishing/hl7.md has a sender in a few lines of bash). Who sent what, and how good it was:

@@ -12,7 +12,7 @@ stop() {
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
-eval "$(tests/servers/kafka.sh start "$dir/kafka")"
+eval "$(KAFKA_TLS=1 tests/servers/kafka.sh start "$dir/kafka")"
 eval "$(tests/servers/postgres.sh start "$dir/postgres")"
 export JOURNEYLOG_TEST_KAFKA JOURNEYLOG_TEST_POSTGRES
 export JOURNEYLOG_TEST_KAFKA_TLS JOURNEYLOG_TEST_KAFKA_TLS_CA JOURNEYLOG_TEST_KAFKA_TLS_PASSWORD

@@ -30,7 +30,6 @@ have cmake || need cmake
 have pkg-config || need pkg-config
 have curl || need curl
 have jq || need jq
-have openssl || need openssl
 have git || need git
 have python3 || need python3
 python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv
@@ -42,6 +41,8 @@ python3 -c 'import venv, ensurepip' 2> /dev/null || need python3-venv
 java=99
 [ -z "$servers" ] || java=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' || true)
 [ "${java:-0}" -ge 17 ] || need default-jre-headless
+# version 3, for the certificates of kafka.sh
+[ -z "$servers" ] || have openssl || need openssl
 [ -z "$servers" ] || have mvn || need maven
 [ -z "$jdk" ] || have javac || need default-jdk-headless
 

@@ -1,13 +1,14 @@
 #!/bin/sh
 # A real Kafka for tests and `make run-services`: one broker (KRaft) on loopback, free ports, its data in DIR.
 #
-#   tests/servers/kafka.sh start DIR      prints JOURNEYLOG_TEST_KAFKA=127.0.0.1:PORT once it answers, and the same of its TLS port
+#   tests/servers/kafka.sh start DIR      prints JOURNEYLOG_TEST_KAFKA=127.0.0.1:PORT once it answers
 #   tests/servers/kafka.sh stop DIR       stops it, keeps the data
 #   tests/servers/kafka.sh restart DIR    same port, same data
 #   tests/servers/kafka.sh kill DIR       like a crash
 #
-# JOURNEYLOG_TEST_KAFKA_TLS is a second port, SASL_SSL, for the user `journeylog` by PLAIN or SCRAM-SHA-512; ..._TLS_CA is the file
-# of the authority that its certificate is from, ..._TLS_PASSWORD the file with the password. Both are made at the first start.
+# KAFKA_TLS=1 at the first start gives it a second port, SASL_SSL, for the user `journeylog` by PLAIN or SCRAM-SHA-512, printed as
+# JOURNEYLOG_TEST_KAFKA_TLS; ..._TLS_CA is the file of the authority that its certificate is from, ..._TLS_PASSWORD the file with
+# the password. Both are made then, by OpenSSL 3.
 #
 # KAFKA_HEAP (default 512m) is the Java heap; KAFKA_FLUSH=1 makes the broker sync every record to the disk. Needs the
 # jars that tests/servers/install.sh fetches.
@@ -34,6 +35,9 @@ print(*(s.getsockname()[1] for s in socks))
 PY
 }
 
+# what a shell takes for this value, whatever is in it: what is printed goes through eval
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
+
 # an authority, a certificate of it for loopback, and a password; what is secret is in files of this user's alone
 secure() {
     mkdir -p "$tls"
@@ -48,22 +52,22 @@ secure() {
             cat "$tls/server.key" "$tls/server.crt" > "$tls/server.pem" &&
             # an argument a line: a command line is there for all to read
             printf '%s\n' --add-scram "SCRAM-SHA-512=[name=journeylog,password=$(cat "$tls/password")]" > "$tls/scram"
-    ) 2> "$tls/log" || die "no certificate: $(cat "$tls/log")"
+    ) 2> "$tls/log" || die "no certificate (it takes OpenSSL 3 or later, this is $(openssl version)): $(cat "$tls/log")"
 }
 
 configure() {
     mkdir -p "$dir/data"
-    secure
     set -- $(free_ports)
     port=$1 control=$2 secured=$3
-    (umask 077 && : > "$dir/server.properties")
+    listeners=PLAINTEXT://127.0.0.1:$port
+    [ "${KAFKA_TLS:-}" != 1 ] || listeners=$listeners,SASL_SSL://127.0.0.1:$secured
     flush=${KAFKA_FLUSH:+log.flush.interval.messages=1}
     cat > "$dir/server.properties" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$control
-listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secured,CONTROLLER://127.0.0.1:$control
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secured
+listeners=$listeners,CONTROLLER://127.0.0.1:$control
+advertised.listeners=$listeners
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -81,13 +85,22 @@ num.io.threads=4
 log.cleaner.dedupe.buffer.size=2097152
 log.segment.bytes=268435456
 controlled.shutdown.enable=true
+$flush
+EOF
+    set --
+    if [ "${KAFKA_TLS:-}" = 1 ]; then
+        secure
+        chmod 600 "$dir/server.properties"
+        cat >> "$dir/server.properties" <<EOF
 ssl.keystore.type=PEM
 ssl.keystore.location=$tls/server.pem
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.sasl_ssl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_journeylog="$(cat "$tls/password")";
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
-$flush
 EOF
+        echo "$secured" > "$tls/port"
+        set -- "@$tls/scram"
+    fi
     cat > "$dir/log4j2.yaml" <<EOF
 Configuration:
   status: warn
@@ -104,8 +117,7 @@ Configuration:
         ref: out
 EOF
     java_run kafka.tools.StorageTool format --cluster-id am91cm5leWxvZy10ZXN0cw --config "$dir/server.properties" \
-        "@$tls/scram" > "$dir/format.log" 2>&1 || die "formatting failed: $(cat "$dir/format.log")"
-    echo "$secured" > "$tls/port"
+        "$@" > "$dir/format.log" 2>&1 || die "formatting failed: $(cat "$dir/format.log")"
     echo "$port" > "$dir/port"
 }
 
@@ -158,11 +170,10 @@ start() {
         sleep 0.2
     done
     echo "JOURNEYLOG_TEST_KAFKA=127.0.0.1:$port"
-    # not in a folder from before there was such a port
     [ -s "$tls/port" ] || return 0
     echo "JOURNEYLOG_TEST_KAFKA_TLS=127.0.0.1:$(cat "$tls/port")"
-    echo "JOURNEYLOG_TEST_KAFKA_TLS_CA=$tls/ca.pem"
-    echo "JOURNEYLOG_TEST_KAFKA_TLS_PASSWORD=$tls/password"
+    echo "JOURNEYLOG_TEST_KAFKA_TLS_CA=$(quoted "$tls/ca.pem")"
+    echo "JOURNEYLOG_TEST_KAFKA_TLS_PASSWORD=$(quoted "$tls/password")"
 }
 
 stop() {
