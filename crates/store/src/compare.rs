@@ -58,6 +58,15 @@ pub struct Sample {
     pub columns: Vec<&'static str>,
 }
 
+/// What a query's column of sides says: 1 only the first, 2 only the second, else both.
+fn what(side: i64) -> &'static str {
+    match side {
+        1 => "only_first",
+        2 => "only_second",
+        _ => "differs",
+    }
+}
+
 impl Comparison {
     /// What differs: rows of all tables, and dead letters.
     #[must_use]

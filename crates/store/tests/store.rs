@@ -184,6 +184,33 @@ async fn the_making_of_an_index_is_given_up() {
     }
 }
 
+/// A statement that PostgreSQL ends by itself is not one that was told to: the generation would be finished without its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_takes_too_long_is_an_error() {
+    let Some(db) = common::postgres().await else { return };
+    let store = Store::connect(&db.url, 2).await.unwrap();
+    let g = store.add_generation(SPEC, State::Building, "{}").await.unwrap();
+    let fill = "INSERT INTO toys_g1 (patient_id, n) \
+                SELECT CAST((CAST(i AS bigint) * 7919) % 600011 AS text) || 'x', i FROM generate_series(1, 600000) i";
+    store.engine().execute(fill, &[]).await.unwrap();
+    // On both of the pool's connections.
+    let limit = async |limit: &str| {
+        let (mut a, mut b) =
+            (store.begin(Durability::FromLog).await.unwrap(), store.begin(Durability::FromLog).await.unwrap());
+        for tx in [&mut a, &mut b] {
+            tx.execute(&format!("SET statement_timeout = '{limit}'"), &[]).await.unwrap();
+        }
+        (a.commit().await.unwrap(), b.commit().await.unwrap());
+    };
+    limit("50 ms").await;
+    let ended = store.build_indexes(&g, std::future::pending()).await;
+    assert_eq!(ended.as_ref().map_err(|e| e.code()), Err(Some("57014".to_owned())), "{ended:?}");
+    limit("0").await;
+    assert!(store.build_indexes(&g, std::future::pending()).await.unwrap());
+    let sql = "SELECT count(*) FROM pg_indexes WHERE tablename = 'toys_g1'";
+    assert_eq!(store.engine().query(sql, &[]).await.unwrap()[0].int(0), 3);
+}
+
 /// What a plan says a rebuild takes on disk: a table with its indexes.
 #[tokio::test]
 async fn the_disk_that_a_table_takes_is_known() {

@@ -1,6 +1,6 @@
 //! A table of one generation beside the same of another: the SQL that finds and counts what differs.
 
-use super::{SAMPLES, Sample};
+use super::{SAMPLES, Sample, what};
 use crate::{Row, Target, Tx, key_hash};
 use domain::table::Type;
 
@@ -99,7 +99,7 @@ impl<'a> Join<'a> {
     }
 
     pub(super) fn sample(&self, row: &Row) -> Sample {
-        let what = ["differs", "only_first", "only_second"][usize::try_from(row.int(1)).unwrap_or(0).min(2)];
+        let what = what(row.int(1));
         let columns = self.columns[self.key..].iter().enumerate();
         let columns = columns.filter(|(i, _)| what == "differs" && row.int(i + 2) == 1).map(|(_, c)| c.0).collect();
         Sample { key_hash: key_hash(row.text(0).as_bytes()), what, columns }

@@ -1,6 +1,6 @@
 //! The dead letters of two generations.
 
-use super::{SAMPLES, Sample, TableDifference};
+use super::{SAMPLES, Sample, TableDifference, what};
 use crate::{Generation, StoreError, Tx};
 use domain::table::Value;
 
@@ -46,9 +46,8 @@ pub(super) async fn compare(
              ORDER BY partition, log_offset LIMIT {SAMPLES}"
         );
         for r in tx.query(&some, &args).await? {
-            let what = ["differs", "only_first", "only_second"][usize::try_from(r.int(1)).unwrap_or(0).min(2)];
             let columns = [(2, "reason_code"), (3, "parked_behind")].into_iter().filter(|(i, _)| r.int(*i) == 1);
-            found.samples.push(Sample { key_hash: r.text(0).into(), what, columns: columns.map(|c| c.1).collect() });
+            found.samples.push(Sample { key_hash: r.text(0).into(), what: what(r.int(1)), columns: columns.map(|c| c.1).collect() });
         }
     }
     Ok(found)

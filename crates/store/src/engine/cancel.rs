@@ -1,12 +1,14 @@
 //! Statements that take long, and can be ended before their end.
 
 use super::{Engine, StoreError, Tx};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long PostgreSQL gets to obey before it is asked again: a statement that had not begun yet has not heard it.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is asked at most: what isn't ended after 30 s never will be.
+const MOST_ASKED: usize = 300;
 /// Steps of SQLite's machine between two looks at whether to stop: some milliseconds at most.
 const STEPS: i32 = 10_000;
 /// PostgreSQL's SQLSTATE, and SQLite's code, of what was cancelled.
@@ -17,19 +19,21 @@ impl Tx {
     /// transaction is of no use any more.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database; also that a statement was cancelled by somebody else (`statement_timeout`, an administrator), and
+    /// that it doesn't end within 30 s of being told to.
     pub(crate) async fn execute_until(
         &mut self,
         engine: &Engine,
         sql: &str,
-        mut stopped: watch::Receiver<bool>,
+        stopped: watch::Receiver<bool>,
     ) -> Result<bool, StoreError> {
         if *stopped.borrow() {
             return Ok(false);
         }
         let done = match self {
             Self::Sqlite(tx, _) => {
-                let go_on = move || !*stopped.borrow();
+                let told = stopped.clone();
+                let go_on = move || !*told.borrow();
                 tx.lock_handle().await?.set_progress_handler(STEPS, go_on);
                 let done = self.execute(sql, &[]).await;
                 if let Self::Sqlite(tx, _) = self {
@@ -41,24 +45,21 @@ impl Tx {
                 let rows = self.query("SELECT pg_backend_pid()", &[]).await?;
                 let server = rows.first().map_or(0, |r| r.int(0));
                 let mut run = pin!(self.execute(sql, &[]));
+                let mut told = stopped.clone();
                 let ended = tokio::select! {
                     done = &mut run => Some(done),
-                    _ = async { drop(stopped.wait_for(|s| *s).await) } => None,
+                    _ = async { drop(told.wait_for(|s| *s).await) } => None,
                 };
                 match ended {
                     Some(done) => done,
-                    None => loop {
-                        engine.query("SELECT pg_cancel_backend(CAST($1 AS integer))", &[server.into()]).await?;
-                        if let Ok(done) = tokio::time::timeout(ASK_AGAIN, &mut run).await {
-                            break done;
-                        }
-                    },
+                    None => cancelled(engine, server, run).await?,
                 }
             }
         };
         match done {
             Ok(_) => Ok(true),
-            Err(e) if e.code().is_some_and(|code| CANCELLED.contains(&code.as_str())) => {
+            // Who didn't ask for it must not take it for obedience: `statement_timeout` ends statements by the same code.
+            Err(e) if *stopped.borrow() && e.code().is_some_and(|code| CANCELLED.contains(&code.as_str())) => {
                 if let Self::Sqlite(..) = self {
                     // SQLite has rolled back already, which its driver doesn't know: a connection that comes back to the pool
                     // has to have something to roll back. Where a transaction is left, there is.
@@ -69,4 +70,20 @@ impl Tx {
             Err(e) => Err(e),
         }
     }
+}
+
+/// Has PostgreSQL end the statement that `server` runs; how it ended.
+async fn cancelled<T>(
+    engine: &Engine,
+    server: i64,
+    mut run: Pin<&mut impl Future<Output = Result<T, StoreError>>>,
+) -> Result<Result<T, StoreError>, StoreError> {
+    for _ in 0..MOST_ASKED {
+        engine.query("SELECT pg_cancel_backend(CAST($1 AS integer))", &[server.into()]).await?;
+        if let Ok(done) = tokio::time::timeout(ASK_AGAIN, &mut run).await {
+            return Ok(done);
+        }
+    }
+    let why = std::io::Error::new(std::io::ErrorKind::TimedOut, "a statement that was cancelled goes on");
+    Err(sqlx::Error::Io(why).into())
 }

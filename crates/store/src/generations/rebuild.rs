@@ -125,12 +125,12 @@ impl Store {
         let lane = || async {
             loop {
                 let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(sql) = next else { return Ok::<_, StoreError>(()) };
+                let Some(sql) = next else { return Ok::<_, StoreError>(true) };
                 // On disk, and with it every slice that was written before.
                 let mut tx = self.begin(Durability::Full).await?;
                 tx.heavy().await?;
                 if !tx.execute_until(self.engine(), &sql, stopped.clone()).await? {
-                    return Ok(());
+                    return Ok(false);
                 }
                 tx.commit().await?;
             }
@@ -138,17 +138,20 @@ impl Store {
         let lanes = async {
             match self.engine().one_writer() {
                 true => lane().await,
-                false => tokio::try_join!(lane(), lane()).map(drop),
+                false => tokio::try_join!(lane(), lane()).map(|(one, other)| one && other),
             }
         };
         let mut lanes = pin!(lanes);
-        tokio::select! {
-            done = &mut lanes => done?,
+        let whole = tokio::select! {
+            whole = &mut lanes => whole?,
             () = stop => {
                 tell.send_replace(true);
                 lanes.await?;
-                return Ok(false);
+                false
             }
+        };
+        if !whole {
+            return Ok(false);
         }
         let mut tx = self.begin(Durability::FromLog).await?;
         for target in generation.targets() {
