@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import pathlib
 import socket
 import struct
 import subprocess
@@ -14,10 +13,9 @@ import uuid
 import fastavro
 import pytest
 from confluent_kafka import Consumer, Producer
+from program import BINARY, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 LOCK = json.loads((ROOT / "schemas" / "lock.json").read_text())
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "journeylog"
 KAFKA = os.environ.get("JOURNEYLOG_TEST_KAFKA")
 CI = os.environ.get("CI") == "true"
 

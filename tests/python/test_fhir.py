@@ -13,9 +13,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from program import BINARY, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "journeylog"
 TOOLS = pathlib.Path(sys.executable).parent
 # What clinosim writes as bulk data is sent in bundles of this many.
 ENTRIES = 500

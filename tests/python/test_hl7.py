@@ -1,7 +1,6 @@
 """An MLLP client that none of us wrote (the package hl7) sends every sample message, and reads the acknowledgements."""
 
 import os
-import pathlib
 import socket
 import subprocess
 import time
@@ -10,9 +9,8 @@ import urllib.request
 import hl7
 import pytest
 from hl7.client import MLLPClient
+from program import BINARY, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "journeylog"
 SAMPLES = ROOT.parent / "shared" / "data" / "hl7v2"
 SITE = 'zone = "Asia/Seoul"\n[hl7]\ncurrency = "KRW"\n'
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import socket
 import struct
@@ -18,9 +17,8 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from program import BINARY, ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "journeylog"
 KAFKA = os.environ.get("JOURNEYLOG_TEST_KAFKA")
 CI = os.environ.get("CI") == "true"
 DOCS = (ROOT / "docs" / "publishing" / "kafka.md").read_text()

@@ -26,7 +26,7 @@ struct Bed {
 impl Bed {
     async fn new(test: &str) -> Option<Self> {
         let Some(brokers) = std::env::var("JOURNEYLOG_TEST_KAFKA").ok().filter(|b| !b.is_empty()) else {
-            assert!(std::env::var("CI").is_err(), "CI has to set JOURNEYLOG_TEST_KAFKA=host:port");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI has to set JOURNEYLOG_TEST_KAFKA=host:port");
             eprintln!("SKIPPED {test}: JOURNEYLOG_TEST_KAFKA=host:port isn't set");
             return None;
         };

@@ -46,7 +46,7 @@ impl Tls {
     fn port(test: &str) -> Option<Self> {
         let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let Some(brokers) = named("JOURNEYLOG_TEST_KAFKA_TLS") else {
-            assert!(std::env::var("CI").is_err(), "CI has to set JOURNEYLOG_TEST_KAFKA_TLS=host:port");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI has to set JOURNEYLOG_TEST_KAFKA_TLS=host:port");
             eprintln!("SKIPPED {test}: JOURNEYLOG_TEST_KAFKA_TLS=host:port isn't set");
             return None;
         };

@@ -35,7 +35,7 @@ pub fn brokers() -> Option<String> {
     static SAY: Once = Once::new();
     let brokers = std::env::var("JOURNEYLOG_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty());
     if brokers.is_none() {
-        assert!(std::env::var("CI").is_err(), "CI has to set JOURNEYLOG_TEST_KAFKA=host:port");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI has to set JOURNEYLOG_TEST_KAFKA=host:port");
         // past the capture of test output
         SAY.call_once(|| {
             use std::io::Write;
