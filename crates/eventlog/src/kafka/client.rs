@@ -223,4 +223,4 @@ pub(super) fn failed(error: KafkaError) -> LogError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -73,7 +73,7 @@ impl Reader {
                 None => Err(failed(error)),
             }
         });
-        answer.map_err(|error| {
+        answer.inspect(|_| health.fine()).map_err(|error| {
             self.hear();
             match error {
                 LogError::Unavailable(why) => {

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const FAILED: &str = "FAIL";
 /// What it calls one that the broker ended.
 const HUNG_UP: [&str; 2] = ["Disconnected", "Send failed"];
+/// In reasons that come as a refusal, but are that the broker hung up on the way: one that is starting may.
+const MENDS: [&str; 3] = ["Disconnected", "Local: ", "SSL transport error"];
 /// What ends the name of the thread at the beginning of a line.
 const THREAD_END: &str = "]: ";
 
@@ -19,6 +21,8 @@ const THREAD_END: &str = "]: ";
 pub(in crate::kafka) struct Health {
     brokers: String,
     down: AtomicBool,
+    /// Whether there are faults, so that what comes through needn't wait for each other to ask.
+    faulty: AtomicBool,
     faults: Mutex<Faults>,
 }
 
@@ -32,7 +36,12 @@ struct Faults {
 
 impl Health {
     pub(super) fn of(brokers: &str) -> Self {
-        Self { brokers: brokers.to_owned(), down: AtomicBool::new(false), faults: Mutex::default() }
+        Self {
+            brokers: brokers.to_owned(),
+            down: AtomicBool::new(false),
+            faulty: AtomicBool::new(false),
+            faults: Mutex::default(),
+        }
     }
 
     pub(in crate::kafka) fn error(&self, error: &KafkaError, reason: &str) {
@@ -45,11 +54,8 @@ impl Health {
                 }
             }
             code => {
-                let mut faults = self.faults();
-                if matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) {
-                    faults.refused = Some(reason.to_owned());
-                }
-                faults.last = Some(reason.to_owned());
+                let refused = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
+                self.note(reason, refused && !MENDS.iter().any(|words| reason.contains(words)));
             }
         }
     }
@@ -59,7 +65,7 @@ impl Health {
     pub(in crate::kafka) fn line(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
         if fac == FAILED {
             let reason = message.split_once(THREAD_END).map_or(message, |(_, reason)| reason);
-            self.faults().last = Some(reason.to_owned());
+            self.note(reason, false);
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -69,12 +75,26 @@ impl Health {
         }
     }
 
+    fn note(&self, reason: &str, refused: bool) {
+        let mut faults = self.faults();
+        faults.last = Some(reason.to_owned());
+        if refused {
+            faults.refused = Some(reason.to_owned());
+        }
+        self.faulty.store(true, Ordering::Relaxed);
+    }
+
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something came through.
+    /// Something came through: what went wrong before says nothing about what goes wrong next.
     pub(in crate::kafka) fn fine(&self) {
+        if self.faulty.load(Ordering::Relaxed) {
+            let mut faults = self.faults();
+            *faults = Faults::default();
+            self.faulty.store(false, Ordering::Relaxed);
+        }
         if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
             tracing::info!(log.brokers = self.brokers, "the log's brokers are back");
         }
@@ -118,3 +138,50 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, RDKafkaLogLevel};
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+    fn after(faults: &[(Code, &str)]) -> Health {
+        let health = Health::of("a:1");
+        for (code, reason) in faults {
+            health.error(&KafkaError::Global(*code), reason);
+        }
+        health
+    }
+
+    /// librdkafka's words, each for a broker that hangs up at another time of the hand-shake.
+    #[test]
+    fn only_what_cannot_mend_itself_is_a_refusal() {
+        for (code, reason) in [
+            (Code::Authentication, "SASL authentication error: Authentication failed: Invalid username or password"),
+            (Code::Authentication, "SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: (n/a)"),
+            (Code::SSL, "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed"),
+        ] {
+            let refused = after(&[(code, reason)]).refused().map(|error| error.to_string());
+            assert!(refused.is_some_and(|why| why.contains(reason)), "{reason}");
+        }
+        for (code, reason) in [
+            (Code::Authentication, "SASL PLAIN mechanism handshake failed: Local: Broker transport failure: (n/a)"),
+            (Code::Authentication, "Disconnected: hung up from peer in state AUTH_LEGACY"),
+            (Code::SSL, "SSL handshake failed: SSL transport error: Broken pipe"),
+            (Code::BrokerTransportFailure, "SSL handshake failed: Disconnected: connection closed by peer"),
+        ] {
+            let health = after(&[(code, reason)]);
+            assert!(health.refused().is_none(), "{reason}");
+            assert!(health.unreachable("no answer").to_string().contains(reason), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_came_through_takes_the_faults_with_it() {
+        let health = after(&[(Code::Authentication, "a wrong password")]);
+        health.line(RDKafkaLogLevel::Info, "FAIL", "[thrd:a:1]: a:1: Disconnected");
+        assert!(health.refused().is_some() && !health.hint().is_empty());
+        health.fine();
+        assert!(health.refused().is_none() && health.hint().is_empty());
+        assert!(!health.unreachable("no answer").to_string().contains("Disconnected"));
+    }
+}

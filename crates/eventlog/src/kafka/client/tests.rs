@@ -1,9 +1,18 @@
 //! What an operator may change about the clients, and what not.
 
-use super::Settings;
+use super::{Health, Settings};
+use crate::kafka::properties;
 use crate::options::KafkaTarget;
 use crate::{LogError, Options};
 use rdkafka::config::ClientConfig;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The manual of all settings.
+const MANUAL: &str = include_str!("../../../../../config.default.toml");
+/// A scan has its own room, whatever a subscription has.
+const SCANS_OWN: [&str; 4] =
+    ["fetch.max.bytes", "max.partition.fetch.bytes", "queued.max.messages.kbytes", "queued.min.messages"];
 
 fn settings(properties: &[(&str, &str)], instance_id: Option<&str>) -> Settings {
     given(properties, instance_id).unwrap()
@@ -22,6 +31,41 @@ fn given(properties: &[(&str, &str)], instance_id: Option<&str>) -> Result<Setti
         ..Options::default()
     };
     Settings::new(&target, &options)
+}
+
+/// Settings of an operator whom nobody refuses anything.
+pub(in crate::kafka) fn unchecked(properties: BTreeMap<String, String>) -> Settings {
+    Settings {
+        brokers: "a:1".to_owned(),
+        topic: "journeys".to_owned(),
+        properties,
+        instance_id: Some("projector-1".to_owned()),
+        health: Arc::new(Health::of("a:1")),
+    }
+}
+
+/// What a client sets whatever the operator says is refused, or the manual says that it is passed over.
+pub(in crate::kafka) fn assert_refused(who: &str, passed_over: &[&str], make: impl Fn(Settings) -> ClientConfig) {
+    const OPERATORS: &str = "4711";
+    let ours = make(unchecked(BTreeMap::new()));
+    let all: Vec<&str> = ours.config_map().into_keys().collect();
+    let changed = all.iter().map(|name| ((*name).to_owned(), OPERATORS.to_owned())).collect();
+    let changed = make(unchecked(changed));
+    let fixed = all.into_iter().filter(|name| changed.get(name) != Some(OPERATORS));
+    let taken = |name: &&str| properties::check(&[((*name).to_owned(), OPERATORS.to_owned())].into()).is_ok();
+    assert_eq!(fixed.filter(taken).collect::<Vec<_>>(), passed_over, "{who}");
+    for name in passed_over {
+        assert!(MANUAL.contains(name), "the manual doesn't name {name}");
+    }
+}
+
+#[test]
+fn what_no_operator_can_change_is_refused() {
+    for i in 0..every(&unchecked(BTreeMap::new())).len() {
+        let who = every(&unchecked(BTreeMap::new()))[i].0;
+        let own = if who == "scanner" { &SCANS_OWN[..] } else { &[] };
+        assert_refused(who, own, |settings| every(&settings)[i].1.clone());
+    }
 }
 
 /// Every client that there is beside the inbox's.

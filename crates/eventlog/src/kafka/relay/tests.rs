@@ -2,10 +2,14 @@
 
 use super::{KafkaRelay, TRANSACTION_MS};
 use crate::kafka::client::Settings;
+use crate::kafka::client::tests::assert_refused;
 use crate::options::{KafkaTarget, Options};
 use crate::relay::RelayOptions;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// The time of its transactions, and room for a record with the reason of its refusal.
+const PRODUCERS_OWN: [&str; 2] = ["message.max.bytes", "message.timeout.ms"];
 
 fn relay(properties: &[(&str, &str)]) -> KafkaRelay {
     let target =
@@ -15,8 +19,12 @@ fn relay(properties: &[(&str, &str)]) -> KafkaRelay {
         instance_id: Some("inbox-1".to_owned()),
         ..Options::default()
     };
+    of(Settings::new(&target, &options).unwrap())
+}
+
+fn of(settings: Settings) -> KafkaRelay {
     KafkaRelay {
-        settings: Settings::new(&target, &options).unwrap(),
+        settings,
         names: RelayOptions {
             inbox: "in".to_owned(),
             refused: "no".to_owned(),
@@ -57,6 +65,12 @@ fn an_operator_changes_nothing_that_makes_it_exactly_once() {
     ] {
         assert_eq!(consumer.get(name), Some(value), "{name}");
     }
+}
+
+#[test]
+fn what_no_operator_can_change_is_refused() {
+    assert_refused("inbox's producer", &PRODUCERS_OWN, |settings| of(settings).producer());
+    assert_refused("inbox's consumer", &[], |settings| of(settings).consumer());
 }
 
 #[test]
