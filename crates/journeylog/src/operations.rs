@@ -5,10 +5,12 @@ use anyhow::{Context as _, bail};
 use domain::views::View;
 use eventlog::Log;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Ended, NewOperation, Store};
+use tokio_util::sync::CancellationToken;
 
 pub mod account;
 pub mod backup;
@@ -58,17 +60,27 @@ impl Done {
     }
 }
 
-/// An operation was told to end before it was through; what that means for whoever gave it.
-#[derive(Debug)]
-pub struct Interrupted(pub String);
-
-impl std::fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+/// An operation that `cancel` may end before it is through: an error then says what that means, or what it ran into on its way out,
+/// and is no failure of its own.
+pub async fn interruptible(
+    cancel: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<Done>>,
+) -> anyhow::Result<Done> {
+    match work.await {
+        Err(e) if cancel.is_cancelled() => {
+            let what = format!("interrupted: {e:#}");
+            let _ = writeln!(std::io::stderr(), "journeylog: {what}");
+            let done = Done::of(None, json!({"error": what}));
+            Ok(Done { code: ExitCode::FAILURE, interrupted: true, ..done })
+        }
+        ended => ended,
     }
 }
 
-impl std::error::Error for Interrupted {}
+/// Writes a line to whoever reads; where nobody does any more, the operation goes on all the same.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Opens the configured store.
 pub async fn open_store(settings: &Settings, connections: u32) -> anyhow::Result<Store> {
@@ -128,8 +140,7 @@ pub async fn audited(
         Err(e) => {
             let result = json!({"error": format!("{e:#}")}).to_string();
             // What went wrong matters more than whether it could be written down.
-            let how = if e.is::<Interrupted>() { Ended::Interrupted } else { Ended::Failed };
-            let _ = store.operation_ends(&id, how, None, &result).await;
+            let _ = store.operation_ends(&id, Ended::Failed, None, &result).await;
             Err(e)
         }
     }
@@ -158,13 +169,23 @@ mod tests {
     #[tokio::test]
     async fn the_account_says_how_it_ended() {
         let store = Store::connect("sqlite::memory:", 1).await.unwrap();
-        for (end, wanted) in [
-            (Ok(Done::of(None, json!({}))), "done"),
-            (Ok(Done { interrupted: true, ..Done::of(None, json!({"interrupted": true})) }), "interrupted"),
-            (Err(anyhow::Error::from(Interrupted("interrupted".into())).context("rebuild")), "interrupted"),
-            (Err(anyhow::anyhow!("the disk is full")), "failed"),
+        let failed = || Err(anyhow::anyhow!("the log went away").context("rebuild"));
+        for (told, end, wanted) in [
+            (false, Ok(Done::of(None, json!({}))), "done"),
+            // It was through before it looked.
+            (true, Ok(Done::of(None, json!({}))), "done"),
+            (true, Ok(Done { interrupted: true, ..Done::of(None, json!({"interrupted": true})) }), "interrupted"),
+            (true, failed(), "interrupted"),
+            (false, failed(), "failed"),
         ] {
-            let _ = audited(&store, "verify", None, None, &Why::default(), json!({}), async { end }).await;
+            let cancel = CancellationToken::new();
+            let work = interruptible(&cancel, async {
+                if told {
+                    cancel.cancel();
+                }
+                end
+            });
+            let _ = audited(&store, "verify", None, None, &Why::default(), json!({}), work).await;
             let last = store.operations(None, 1).await.unwrap().remove(0);
             assert_eq!(last.outcome.as_deref(), Some(wanted), "{last:?}");
             // The next one is later.

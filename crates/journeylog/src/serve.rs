@@ -4,20 +4,21 @@ use crate::health::{self, Health};
 use crate::http;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
-use crate::signals::{Signals, Told};
+use crate::signals::Signals;
 use crate::telemetry;
 use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use domain::views::{View, follow_ups::contact::Hours};
 use eventlog::Log;
+use futures::FutureExt as _;
 use ingest::{Gateway, Publisher};
 use query::Problem;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// What runs in this process.
@@ -46,11 +47,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     let handle = telemetry::metrics()?;
     let cancel = CancellationToken::new();
     let log = crate::commands::open_log(settings).await?;
-    let store = match roles.query || !roles.views.is_empty() {
-        true => Some(open_store(settings, &roles).await?),
-        false => None,
-    };
-    let closing = (log.clone(), store.clone());
+    let store = open_store(settings, &roles).await?;
     let mut tasks = Tasks::new();
     let mut router = Router::new();
     let samples = Arc::new(query::status::Samples::default());
@@ -76,10 +73,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     }
     if let Some(receiver) = hl7 {
         let run = crate::hl7::listen(settings, receiver, cancel.clone()).await?;
-        tasks.spawn(async move {
-            run.await;
-            ("hl7", Ok(()))
-        });
+        tasks.spawn(run.map(|()| ("hl7", Ok(()))));
     }
     if roles.ingest || roles.query {
         let store = store.as_ref().filter(|_| roles.query);
@@ -102,7 +96,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     let all_in = CancellationToken::new();
     let counting = (roles.ingest || roles.hl7 || roles.inbox)
         .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
-    let health = Arc::new(Health::new(log, store, &roles.views, samples, condition, handle));
+    let health = Arc::new(Health::new(log.clone(), store.clone(), &roles.views, samples, condition, handle));
     router = router.merge(health::routes(health.clone()));
     let watching = cancel.clone();
     // Not among the tasks: whether somebody looks must not decide whether the roles run.
@@ -112,19 +106,23 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     tracing::info!(role = name, listen = %settings.listen, "started");
     let ended = supervise(tasks, cancel, Duration::from_secs(settings.shutdown.drain_limit_s)).await;
     all_in.cancel();
+    close(counting, log.as_ref(), store.as_ref()).await;
+    ended
+}
+
+/// Waits for the last counts of what came in, then closes the log and the store.
+async fn close(counting: Option<JoinHandle<()>>, log: &dyn Log, store: Option<&Store>) {
     if let Some(counting) = counting {
         // What the store doesn't take in time is lost, as docs/operations/data-quality.md says.
         let _ = tokio::time::timeout(LAST_COUNTS, counting).await;
     }
+    let store = async {
+        if let Some(store) = store {
+            store.engine().close().await;
+        }
+    };
     // What isn't closed in time is as after a kill: nothing is lost, and an embedded file's write-ahead log stays beside it.
-    let _ = tokio::time::timeout(CLOSED, async { tokio::join!(close_store(closing.1), closing.0.close()) }).await;
-    ended
-}
-
-async fn close_store(store: Option<Store>) {
-    if let Some(store) = store {
-        store.engine().close().await;
-    }
+    let _ = tokio::time::timeout(CLOSED, async { tokio::join!(store, log.close()) }).await;
 }
 
 /// Runs the projectors of some views.
@@ -167,12 +165,16 @@ fn around(settings: &Settings, router: Router) -> Router {
     router.layer(tower_http::trace::TraceLayer::new_for_http().make_span_with(telemetry::request_span))
 }
 
-/// Opens the store, with as many connections as these roles use at once.
-async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Store> {
+/// Opens the store where these roles use it, with as many connections as they use at once.
+async fn open_store(settings: &Settings, roles: &Roles) -> anyhow::Result<Option<Store>> {
+    if !roles.query && roles.views.is_empty() {
+        return Ok(None);
+    }
     // Two generations of a view may have to be kept up to date at once.
     let writers = u32::try_from(2 * roles.views.len() * settings.projector.workers).unwrap_or(u32::MAX);
     let readers = if roles.query { READ_CONNECTIONS } else { 2 };
-    Store::connect(&settings.store.url, writers.saturating_add(readers)).await.context("store")
+    let store = Store::connect(&settings.store.url, writers.saturating_add(readers)).await.context("store")?;
+    Ok(Some(store))
 }
 
 /// The gateway, where there is a `fhir`, and the read API, where there is a `store`, described in one document.
@@ -254,10 +256,7 @@ async fn listen(
 async fn supervise(mut tasks: Tasks, cancel: CancellationToken, limit: Duration) -> anyhow::Result<ExitCode> {
     let (mut signals, mut code) = (Signals::new()?, ExitCode::SUCCESS);
     tokio::select! {
-        told = signals.first() => match told {
-            Told::Interrupted => tracing::info!("interrupted, draining; Ctrl-C again ends at once"),
-            Told::Terminated => tracing::info!("terminated, draining"),
-        },
+        () = signals.first() => tracing::info!("told to end, draining; Ctrl-C ends at once"),
         Some(ended) = tasks.join_next() => {
             report(ended);
             code = ExitCode::FAILURE;

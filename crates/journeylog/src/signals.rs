@@ -5,21 +5,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Exit code of what Ctrl-C ended, as shells have it: 128 and the number of SIGINT.
-const KILLED: i32 = 130;
+const INTERRUPTED: i32 = 130;
 
 /// The signals that ask the process to end.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-}
-
-/// Which one came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// SIGINT, as Ctrl-C sends it.
-    Interrupted,
-    /// SIGTERM.
-    Terminated,
 }
 
 impl Signals {
@@ -30,10 +21,10 @@ impl Signals {
     }
 
     /// Waits for the first one.
-    pub async fn first(&mut self) -> Told {
+    pub async fn first(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::Interrupted,
-            _ = self.terminate.recv() => Told::Terminated,
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 
@@ -42,7 +33,7 @@ impl Signals {
     pub fn next_ends(mut self) {
         tokio::spawn(async move {
             if self.interrupt.recv().await.is_some() {
-                std::process::exit(KILLED);
+                std::process::exit(INTERRUPTED);
             }
         });
     }

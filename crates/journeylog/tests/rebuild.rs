@@ -338,3 +338,28 @@ async fn a_switch_brings_up_what_nobody_followed() {
         fold::assert_equals_log(View::FollowUps, &engine, b.open_log().await.as_ref()).await;
     }
 }
+
+/// Whoever read the progress has enough, as `head` does: the rebuild goes on to its end all the same.
+#[test]
+fn a_rebuild_goes_on_where_nobody_reads_its_progress() {
+    let b = Backends::embedded();
+    let sample = b.sample(3, 1);
+    assert_eq!(b.run(&["publish", sample.to_str().unwrap(), "--json"]).code, 0);
+    // Longer than from one line to the next.
+    let throttle = std::fs::read_to_string(&sample).unwrap().lines().count() / 3;
+    let mut child = Command::new(BINARY)
+        .args(["--log", &b.log, "--store", &b.store, "rebuild", "timeline", "--json", "--no-switch"])
+        .args(["--throttle", &throttle.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let begun = Instant::now();
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && !said.contains("panicked"), "{said}");
+    assert!(begun.elapsed() > Duration::from_secs(1), "it had no progress to show");
+    let last = b.run(&["operations", "--limit", "1", "--json"]).stdout;
+    assert_eq!(serde_json::from_str::<Json>(&last).unwrap()["outcome"], "done");
+}

@@ -4,10 +4,10 @@
 //! more, the views take from it when they are started.
 
 use super::status::{look, table};
-use super::{Done, Interrupted, Why, audited, open_store};
+use super::{Done, Why, audited, interruptible, open_store};
 use crate::settings::Settings;
 use crate::signals::interrupted;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use query::status::Samples;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,8 +27,9 @@ const VIEWS: &str = "views.db";
 const LOG: &str = "log.db";
 /// Ending of a file that was brought beside its place.
 const BROUGHT: &str = "restored";
-/// How often, and after which time, an unfinished backup is tried to be removed once more.
+/// How often an unfinished backup is tried to be removed, at most: a copy that was given up may write for a moment more.
 const REMOVALS: usize = 20;
+/// Between two of these tries.
 const BETWEEN_REMOVALS: Duration = Duration::from_millis(50);
 /// Where it is said what to do instead.
 const PAGE: &str = "docs/operations/backup.md";
@@ -88,17 +89,17 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
     }
     ensure!(!dir.exists(), "{} is there already", dir.display());
     let store = open_store(settings, 1).await?;
-    audited(&store, "backup", None, None, why, json!({"to": dir.display().to_string()}), async {
+    let cancel = interrupted()?;
+    let work = interruptible(&cancel, async {
         let partial = beside(dir, "partial")?;
         if partial.exists() {
             // What an interrupted one has left.
             fs::remove_dir_all(&partial).with_context(|| partial.display().to_string())?;
         }
         fs::create_dir_all(&partial).with_context(|| partial.display().to_string())?;
-        let cancel = interrupted()?;
         let made = tokio::select! {
             made = copy(&store, &log, &partial) => made,
-            () = cancel.cancelled() => Err(Interrupted("interrupted: there is no backup".into()).into()),
+            () = cancel.cancelled() => Err(anyhow!("there is no backup")),
         };
         let manifest = match made {
             Ok(manifest) => manifest,
@@ -117,19 +118,21 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
             println!("{events} events and their views in {}, {bytes} bytes", dir.display());
         }
         Ok(Done::of(None, json!({"events": events, "bytes": bytes})))
-    })
-    .await
+    });
+    audited(&store, "backup", None, None, why, json!({"to": dir.display().to_string()}), work).await
 }
 
 /// Removes what there is of a backup, also while a copy that was given up still writes to it.
 async fn remove(partial: &Path) {
+    let mut why = String::new();
     for _ in 0..REMOVALS {
-        let _ = fs::remove_dir_all(partial);
+        why = fs::remove_dir_all(partial).err().map_or(why, |e| format!(": {e}"));
         if !partial.exists() {
             return;
         }
         tokio::time::sleep(BETWEEN_REMOVALS).await;
     }
+    eprintln!("journeylog: {} could not be removed and is left{why}", partial.display());
 }
 
 /// Copies the views and then the log, and writes the manifest.

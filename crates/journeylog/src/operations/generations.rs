@@ -1,11 +1,11 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
-use super::{Done, Interrupted, Why, audited, open_log, open_store, own_log};
+use super::{Done, Why, audited, interruptible, open_log, open_store, own_log};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use domain::views::View;
 use projector::rebuild::{self, Place};
 use serde_json::json;
@@ -48,13 +48,13 @@ async fn point(
     why: &Why,
 ) -> anyhow::Result<ExitCode> {
     let log = open_log(settings).await?;
-    let work = async {
+    let cancel = interrupted()?;
+    let work = interruptible(&cancel, async {
         let all = store.generations(Some(view.as_str())).await?;
         let info = all.iter().find(|g| g.number == number).with_context(|| format!("no generation {number}"))?;
         let generation = store.generation(spec(view), number).await?;
         own_log(store, log.as_ref(), view, number).await?;
         say_letters(store, view, number).await?;
-        let cancel = interrupted()?;
         let done = with_view!(view, mot(settings)?, |make| {
             let projection = Arc::new(make(info)?);
             let place = Place { log: &log, store, progress: &Arc::default(), cancel: &cancel };
@@ -65,7 +65,7 @@ async fn point(
                 let options = settings.project(view)?;
                 let caught_up = rebuild::catch_up(&projection, &generation, active.number, &place, &options).await?;
                 if !caught_up || cancel.is_cancelled() {
-                    return Err(Interrupted("interrupted: readers see what they saw".into()).into());
+                    bail!("readers see what they saw");
                 }
             }
             rebuild::switch(&*projection, &generation, &place, SWITCH_PATIENCE).await
@@ -79,7 +79,7 @@ async fn point(
         }
         let result = json!({"from": from, "to": number, "events_closed": done.closed, "switch_ms": ms});
         Ok(Done::of(Some(number), result))
-    };
+    });
     audited(store, operation, Some(view), Some(number), why, json!({}), work).await
 }
 

@@ -6,7 +6,7 @@ mod plan;
 
 pub use arguments::Arguments;
 
-use super::{Done, Interrupted, audited, open_store, own_log};
+use super::{Done, audited, interruptible, open_store, own_log, say};
 use crate::commands::REFUSED;
 use crate::settings::Settings;
 use crate::signals::interrupted;
@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Comparison, Generation, GenerationInfo, State, Store, StoreError};
+use tokio_util::sync::CancellationToken;
 
 /// How long a rebuild keeps trying while the log or the store is away.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -73,12 +74,12 @@ impl Job<'_> {
         let detail = json!({"throttle": self.arguments.throttle, "no_switch": self.arguments.no_switch,
             "accept_differences": self.arguments.accept_differences, "until": self.arguments.until,
             "standards": self.arguments.standard.iter().map(|p| p.display().to_string()).collect::<Vec<_>>()});
-        let (store, why) = (&self.store, &self.arguments.why);
-        audited(store, "rebuild", Some(self.view), None, why, detail, self.build(&projection)).await
+        let (store, why, cancel) = (&self.store, &self.arguments.why, interrupted()?);
+        let work = interruptible(&cancel, self.build(&projection, &cancel));
+        audited(store, "rebuild", Some(self.view), None, why, detail, work).await
     }
 
-    async fn build<P: Projection>(&self, projection: &Arc<P>) -> anyhow::Result<Done> {
-        let cancel = interrupted()?;
+    async fn build<P: Projection>(&self, projection: &Arc<P>, cancel: &CancellationToken) -> anyhow::Result<Done> {
         if let Some(active) = &self.active {
             own_log(&self.store, self.log.as_ref(), self.view, active.number).await?;
         }
@@ -94,11 +95,10 @@ impl Job<'_> {
             then: if self.until.is_some() { State::Frozen } else { State::Following },
             live: self.active.as_ref().map(|g| g.number),
         };
-        let place = Place { log: &self.log, store: &self.store, progress: &progress, cancel: &cancel };
+        let place = Place { log: &self.log, store: &self.store, progress: &progress, cancel };
         let filled = rebuild::rebuild(projection, &generation, &place, &options).await?;
         if !filled {
-            let what = format!("interrupted; the same command goes on with generation {number} where it was");
-            return Err(Interrupted(what).into());
+            bail!("the same command goes on with generation {number} where it was");
         }
         let filled = begun.elapsed();
         if self.until.is_some() {
@@ -148,7 +148,7 @@ impl Job<'_> {
         if let (Some(last), Value::Object(result)) = (last.as_object_mut(), result.clone()) {
             last.extend(result);
         }
-        println!("{last}");
+        say(last);
     }
 
     /// The generation that an interrupted rebuild of the same kind has left, or a new one.
@@ -206,16 +206,14 @@ impl Job<'_> {
         }
         if !caught_up || place.cancel.is_cancelled() {
             let (view, number) = (self.view.as_str().replace('_', "-"), generation.number);
-            let what =
-                format!("interrupted; generation {number} is filled and followed: `journeylog switch {view} {number}`");
-            return Err(Interrupted(what).into());
+            bail!("generation {number} is filled and followed: `journeylog switch {view} {number}`");
         }
         Ok(found)
     }
 
     fn say(&self, line: impl std::fmt::Display) {
         if !self.arguments.json {
-            println!("{line}");
+            say(line);
         }
     }
 

@@ -86,10 +86,7 @@ pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) 
                 eprintln!("{}: more keys: --view {} --after {last}", view.as_str(), view.as_str());
             }
         }
-        let staying = sum.kept > 0;
-        let end = sum.end();
-        // A script has to see that somebody must look.
-        Ok(if staying { Done { code: ExitCode::from(REFUSED), ..end } } else { end })
+        Ok(sum.end())
     })
     .await
 }
@@ -116,8 +113,8 @@ pub(super) async fn discard(settings: &Settings, id: &str, reason: &str, json: b
         if done.discarded {
             sum.add(view, &done);
         }
-        let mut end = sum.end();
-        end.generation = Some(info.number);
+        // What was asked for is done, whatever else of the key stays.
+        let mut end = Done { generation: Some(info.number), code: ExitCode::SUCCESS, ..sum.end() };
         end.result["discarded"] = json!(done.discarded);
         Ok(end)
     })
@@ -254,7 +251,9 @@ impl Sum {
         } else if self.keys > 1 {
             println!("{} keys: {} letters taken, {} kept", self.keys, self.taken, self.kept);
         }
-        Done::of(None, result)
+        // A script has to see that somebody must look.
+        let code = if self.kept > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS };
+        Done { code, ..Done::of(None, result) }
     }
 }
 

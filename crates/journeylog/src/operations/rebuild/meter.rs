@@ -1,10 +1,11 @@
 //! Shows how far a rebuild is: a bar on a terminal, plain lines elsewhere, JSON lines on request.
 
+use crate::operations::say;
 use domain::views::View;
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::rebuild::{Phase, Progress};
 use serde_json::json;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -93,9 +94,9 @@ impl Shown {
                     "phase": self.progress.phase().as_str(), "events": done, "total": total, "slices": slices,
                     "slices_done": slices_done, "percent": percent, "rate": rate.round(), "eta_s": left.map(f64::round),
                     "behind": self.progress.behind(), "done": false});
-                println!("{line}");
+                say(line);
             } else {
-                eprintln!("{percent}% {}", self.text());
+                let _ = writeln!(std::io::stderr(), "{percent}% {}", self.text());
             }
         }
     }
