@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long opening a log may take where it can't be opened.
+/// How long brokers are waited for where nothing tells that waiting is of no use; longer than the 3 s after which that is asked.
 const LIMIT: Duration = Duration::from_secs(6);
-/// How long it may take to say so, on a busy machine.
+/// How long an answer may take, on a busy machine: those 3 s, or that limit, and not the whole of [`PATIENCE`].
 const SOON: Duration = Duration::from_secs(15);
 const PARTITIONS: u32 = 2;
 const RECORDS: usize = 40;
@@ -82,9 +84,9 @@ impl Tls {
         )
     }
 
-    /// What opening a log with other properties answers.
-    async fn refusal(&self, url: &str, changed: &[(&str, Option<&str>)]) -> String {
-        let mut options = Options { connect_timeout: LIMIT, ..self.options("SCRAM-SHA-512") };
+    /// What opening a log with other properties answers, soon; brokers that can't be reached may be waited for so long.
+    async fn refusal(&self, url: &str, connect_timeout: Duration, changed: &[(&str, Option<&str>)]) -> String {
+        let mut options = Options { connect_timeout, ..self.options("SCRAM-SHA-512") };
         for (name, value) in changed {
             options.properties.remove(*name);
             if let Some(value) = value {
@@ -213,10 +215,10 @@ async fn a_wrong_password_is_named() {
     let url = tls.url();
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
         let changed = [("sasl.mechanism", Some(mechanism)), ("sasl.password", Some("not-the-password-4711"))];
-        let why = tls.refusal(&url, &changed).await;
+        let why = tls.refusal(&url, PATIENCE, &changed).await;
         assert!(why.contains("not as configured") && why.contains("Authentication failed"), "{why}");
     }
-    let why = tls.refusal(&url, &[("sasl.mechanism", Some("SCRAM-SHA-256"))]).await;
+    let why = tls.refusal(&url, PATIENCE, &[("sasl.mechanism", Some("SCRAM-SHA-256"))]).await;
     assert!(why.contains("not as configured") && why.contains("SCRAM-SHA-256"), "{why}");
     assert!(open(&url, &tls.options("PLAIN")).await.is_ok(), "what is right is taken at the same time");
 }
@@ -228,14 +230,14 @@ async fn a_certificate_that_is_not_trusted_is_named() {
     std::fs::write(file.path(), STRANGER).unwrap();
     let path = file.path().to_str().unwrap();
     for authority in [Some(path), None] {
-        let why = tls.refusal(&tls.url(), &[("ssl.ca.location", authority)]).await;
+        let why = tls.refusal(&tls.url(), PATIENCE, &[("ssl.ca.location", authority)]).await;
         assert!(why.contains("not as configured") && why.contains("certificate verify failed"), "{why}");
     }
-    let why = tls.refusal(&tls.url(), &[("ssl.ca.location", Some("/nowhere/ca.pem"))]).await;
+    let why = tls.refusal(&tls.url(), PATIENCE, &[("ssl.ca.location", Some("/nowhere/ca.pem"))]).await;
     assert!(why.contains("ssl.ca.location"), "{why}");
     // the same address under a name that the certificate doesn't have
     let other = Tls { brokers: tls.brokers.replace("127.0.0.1", "127.1"), ..tls };
-    let why = other.refusal(&other.url(), &[]).await;
+    let why = other.refusal(&other.url(), PATIENCE, &[]).await;
     assert!(why.contains("not as configured") && why.contains("certificate verify failed"), "{why}");
 }
 
@@ -244,10 +246,55 @@ async fn a_certificate_that_is_not_trusted_is_named() {
 async fn another_protocol_is_named() {
     let Some(tls) = Tls::port("another_protocol_is_named") else { return };
     for protocol in [None, Some("SASL_PLAINTEXT"), Some("SSL")] {
-        let why = tls.refusal(&tls.url(), &[("security.protocol", protocol)]).await;
+        let why = tls.refusal(&tls.url(), LIMIT, &[("security.protocol", protocol)]).await;
         assert!(why.contains("security.protocol"), "{why}");
     }
     let plain = Tls { brokers: std::env::var("JOURNEYLOG_TEST_KAFKA").unwrap(), ..tls };
-    let why = plain.refusal(&plain.url(), &[]).await;
-    assert!(why.contains("connecting to a PLAINTEXT broker listener?"), "{why}");
+    let why = plain.refusal(&plain.url(), LIMIT, &[]).await;
+    assert!(why.contains("security.protocol"), "{why}");
+}
+
+/// The key, version and correlation id of a request, which is read to its end.
+async fn request(socket: &mut TcpStream) -> std::io::Result<[u8; 8]> {
+    let (size, mut head) = (socket.read_u32().await? as usize, [0; 8]);
+    socket.read_exact(&mut head).await?;
+    socket.read_exact(&mut vec![0; size - head.len()]).await?;
+    Ok(head)
+}
+
+/// Answers which requests it takes (ApiVersions, form 3), and hangs up at the next one, SaslHandshake.
+async fn hang_up(mut socket: TcpStream) -> std::io::Result<()> {
+    const TAKEN: [(u8, u8); 4] = [(3, 9), (17, 1), (18, 3), (36, 1)];
+    let head = request(&mut socket).await?;
+    assert_eq!(head[..4], [0, 18, 0, 3], "ApiVersions, form 3");
+    let mut answer = head[4..].to_vec();
+    answer.extend([0, 0, TAKEN.len() as u8 + 1]);
+    answer.extend(TAKEN.into_iter().flat_map(|(key, most)| [0, key, 0, 0, 0, most, 0]));
+    answer.extend([0; 5]);
+    socket.write_u32(answer.len() as u32).await?;
+    socket.write_all(&answer).await?;
+    let head = request(&mut socket).await?;
+    assert_eq!(head[..2], [0, 17], "SaslHandshake");
+    Ok(())
+}
+
+/// As one may that is just starting, or a proxy before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_up_in_the_midst_of_sasl_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("kafka://{}/starting", listener.local_addr().unwrap());
+    let broker = tokio::spawn(async move {
+        for hung_up in 0.. {
+            let (socket, _) = listener.accept().await.unwrap();
+            assert!(hang_up(socket).await.is_ok(), "after {hung_up} connections");
+        }
+    });
+    let named = [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "PLAIN"), ("sasl.username", "a")];
+    let named = named.into_iter().chain([("sasl.password", "b")]);
+    let properties = named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let begun = Instant::now();
+    let error = open(&url, &Options { properties, connect_timeout: LIMIT, ..Options::default() }).await.err().unwrap();
+    println!("after {:?}: {error}", begun.elapsed());
+    assert!(matches!(error, LogError::Unavailable(_)) && begun.elapsed() >= LIMIT, "{error}");
+    assert!(!broker.is_finished(), "{:?}", broker.await);
 }

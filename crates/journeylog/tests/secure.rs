@@ -7,8 +7,9 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use support::{Backends, event, skipped};
 
-/// How long the program may take to say that it isn't let in, on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+/// How long the program may go on that isn't let in, on a busy machine. That it learns so within 3 s, and not when it has waited for
+/// the brokers, is held by the log's own tests.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The example in the manual of all settings, with this authority in the place of its own.
 fn example(ca: &str) -> String {
@@ -82,7 +83,7 @@ async fn a_wrong_password_ends_the_program_with_the_reason() {
         if let Some(status) = server.child.try_wait().unwrap() {
             break status.code();
         }
-        assert!(begun.elapsed() < SOON, "it goes on: {}", server.logged());
+        assert!(begun.elapsed() < LIMIT, "it goes on: {}", server.logged());
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let said = server.logged();
