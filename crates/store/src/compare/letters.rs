@@ -47,7 +47,11 @@ pub(super) async fn compare(
         );
         for r in tx.query(&some, &args).await? {
             let columns = [(2, "reason_code"), (3, "parked_behind")].into_iter().filter(|(i, _)| r.int(*i) == 1);
-            found.samples.push(Sample { key_hash: r.text(0).into(), what: what(r.int(1)), columns: columns.map(|c| c.1).collect() });
+            found.samples.push(Sample {
+                key_hash: r.text(0).into(),
+                what: what(r.int(1)),
+                columns: columns.map(|c| c.1).collect(),
+            });
         }
     }
     Ok(found)
