@@ -200,7 +200,8 @@ async fn an_index_that_takes_too_long_is_an_error() {
         for tx in [&mut a, &mut b] {
             tx.execute(&format!("SET statement_timeout = '{limit}'"), &[]).await.unwrap();
         }
-        (a.commit().await.unwrap(), b.commit().await.unwrap());
+        a.commit().await.unwrap();
+        b.commit().await.unwrap();
     };
     limit("50 ms").await;
     let ended = store.build_indexes(&g, std::future::pending()).await;
