@@ -5,6 +5,7 @@
 
 pub mod amendments;
 pub mod avro;
+pub mod digests;
 pub mod event;
 pub mod facts;
 pub mod ids;

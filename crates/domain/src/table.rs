@@ -1,4 +1,4 @@
-//! The shape of the read models: tables, rows, and the change that a fold asks for. The store turns these into SQL.
+//! The shape of the read models: tables and rows. The store turns these into SQL.
 
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +41,6 @@ pub struct Table {
 
 /// A row of a table: one value per column, in the table's order.
 pub type Row = Vec<Value>;
-
-/// What a batch changes in one table.
-#[derive(Debug, Default, PartialEq)]
-pub struct Change {
-    /// Rows to insert, or to put in the place of those with the same key.
-    pub upserts: Vec<Row>,
-    /// Keys of rows to delete.
-    pub deletes: Vec<Row>,
-}
 
 impl From<&str> for Value {
     fn from(v: &str) -> Self {

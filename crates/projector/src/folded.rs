@@ -1,15 +1,16 @@
 //! Views whose rows are a pure function of all that a patient's events say.
 
 use crate::{Built, Projection, Rejected};
-use domain::facts::{Added, Digests, Facts};
-use domain::table::{Change, Row, Value};
+use domain::digests::Digests;
+use domain::facts::{Added, Facts};
+use domain::table::{Row, Value};
 use domain::views::PatientFold;
 use domain::{Event, EventId};
 use eventlog::Position;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use store::{Generation, StoreError, Tx, ViewSpec};
+use store::{Generation, StoreError, Target, Tx, ViewSpec};
 
 /// Patients folded between two chances for other tasks to run.
 const YIELD_EVERY: usize = 32;
@@ -41,15 +42,17 @@ struct Patient<'p> {
 
 /// What a batch writes.
 struct Writes {
-    tables: Vec<Change>,
+    /// Patients whose rows all go before any is written, each as the row of its first column.
+    anew: Vec<Row>,
+    /// Rows to insert, or to put in the place of those with the same key, by table.
+    tables: Vec<Vec<Row>>,
     states: Vec<Row>,
     rejected: Vec<Rejected>,
 }
 
 impl Writes {
     fn new(tables: usize) -> Self {
-        let tables = std::iter::repeat_with(Change::default).take(tables).collect();
-        Self { tables, states: Vec::new(), rejected: Vec::new() }
+        Self { anew: Vec::new(), tables: vec![Vec::new(); tables], states: Vec::new(), rejected: Vec::new() }
     }
 }
 
@@ -84,8 +87,7 @@ impl<F: PatientFold> Projection for Folded<F> {
             let patient = Patient { name: patient, state: None, indexes: &indexes };
             self.fold(&patient, |i| &heads[i], |i| facts[i].take(), &mut writes);
         }
-        let tables = writes.tables.into_iter().map(|t| t.upserts).collect();
-        Built { tables, states: writes.states, rejected: writes.rejected }
+        Built { tables: writes.tables, states: writes.states, rejected: writes.rejected }
     }
 
     fn record_key<'k>(&self, key: &'k str) -> &'k str {
@@ -121,9 +123,10 @@ impl<F: PatientFold> Projection for Folded<F> {
                 tokio::task::yield_now().await;
             }
         }
-        for (i, change) in writes.tables.iter_mut().enumerate() {
-            tx.delete(generation.target(i), &refs(&change.deletes)).await?;
-            tx.upsert(generation.target(i), &refs(&change.upserts)).await?;
+        for (i, rows) in writes.tables.iter().enumerate() {
+            let target = generation.target(i);
+            tx.delete(Target { key: 1, ..target }, &refs(&writes.anew)).await?;
+            tx.upsert(target, &refs(rows)).await?;
         }
         tx.upsert(state, &refs(&writes.states)).await?;
         Ok(writes.rejected)
@@ -139,7 +142,7 @@ impl<F: PatientFold> Folded<F> {
         mut fact: impl FnMut(usize) -> Option<Box<F::Fact>>,
         writes: &mut Writes,
     ) {
-        let stored = state.map(Facts::<F::Fact>::with_digests).transpose();
+        let stored = state.map(Facts::<F::Fact>::from_bytes_with_digests).transpose();
         let Ok(stored) = stored else {
             return reject_all(indexes, "state", "the patient's state can't be read", writes);
         };
@@ -151,12 +154,12 @@ impl<F: PatientFold> Folded<F> {
         if !changed {
             return;
         }
-        // Rare enough to read the state again instead of keeping a copy of each.
-        let before = || state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
         let after = match self.rows(name, &facts) {
             Some(rows) => rows,
             None => {
-                let all = std::mem::replace(&mut facts, before());
+                // Rare enough to read the state again instead of keeping a copy of each.
+                let before = state.and_then(|s| Facts::from_bytes(s).ok()).unwrap_or_default();
+                let all = std::mem::replace(&mut facts, before);
                 match self.fold_singly(name, &mut facts, &all, indexes, &head, writes) {
                     Some(rows) => rows,
                     None => return,
@@ -164,22 +167,13 @@ impl<F: PatientFold> Folded<F> {
             }
         };
         let now = Digests::of(&after, F::TABLES.iter().map(|t| t.key));
-        match made.and_then(|made| made.changed(&now)) {
-            Some(changed) => {
-                let mut changed = changed.into_iter();
-                for (rows, table) in after.into_iter().zip(&mut writes.tables) {
-                    table.upserts.extend(rows.into_iter().filter(|_| changed.next() == Some(true)));
-                }
-            }
-            // A row goes, or an earlier version wrote the state.
-            None => {
-                let Some(before) = self.rows(name, &before()) else {
-                    return reject_all(indexes, "unfoldable", "the patient's rows can't be made", writes);
-                };
-                for (i, (b, a)) in before.into_iter().zip(after).enumerate() {
-                    diff(F::TABLES[i].key, b, a, &mut writes.tables[i]);
-                }
-            }
+        // Where a row goes, or an earlier version wrote the state, all are written anew.
+        let mut changed = made.and_then(|made| made.changed(&now)).map(Vec::into_iter);
+        if changed.is_none() {
+            writes.anew.push(vec![name.into()]);
+        }
+        for (rows, table) in after.into_iter().zip(&mut writes.tables) {
+            table.extend(rows.into_iter().filter(|_| changed.as_mut().is_none_or(|c| c.next() == Some(true))));
         }
         let partition = indexes.first().map_or(0, |i| head(*i).partition);
         writes.states.push(vec![name.into(), i64::from(partition).into(), facts.to_bytes_with(&now).into()]);
@@ -240,27 +234,6 @@ fn reject_all(indexes: &[usize], code: &'static str, reason: &'static str, write
     for (n, index) in indexes.iter().enumerate() {
         writes.rejected.push(Rejected { index: *index, code, reason, parks: true, behind: n > 0 });
     }
-}
-
-/// What has to be written for a patient's rows of one table to become others.
-fn diff(key: usize, mut before: Vec<Row>, mut after: Vec<Row>, change: &mut Change) {
-    if before.is_empty() {
-        change.upserts.append(&mut after);
-        return;
-    }
-    before.sort_by(|a, b| compare(&a[..key], &b[..key]));
-    after.sort_by(|a, b| compare(&a[..key], &b[..key]));
-    let mut old = before.into_iter().peekable();
-    for row in after {
-        while let Some(gone) = old.next_if(|o| compare(&o[..key], &row[..key]) == Ordering::Less) {
-            change.deletes.push(gone[..key].to_vec());
-        }
-        match old.next_if(|o| o[..key] == row[..key]) {
-            Some(same) if same == row => {}
-            _ => change.upserts.push(row),
-        }
-    }
-    change.deletes.extend(old.map(|gone| gone[..key].to_vec()));
 }
 
 /// Some order of keys.

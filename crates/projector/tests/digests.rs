@@ -23,9 +23,9 @@ fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {
     }
 }
 
-/// Takes back every fifth event: touchpoints and follow-ups that were made of it go.
+/// Takes back every third event, some of each patient: touchpoints and follow-ups that were made of it go.
 fn retract(log: &MemoryLog, range: std::ops::Range<u64>) {
-    for n in range.step_by(5) {
+    for n in range.step_by(3) {
         let target = format!(r#""target_event_id":"00000000-0000-4000-8000-{n:012x}","reason":"entered twice""#);
         log.publish(&event("EventRetracted", n % PATIENTS, 1_000_000 + n, &target));
     }
@@ -79,8 +79,15 @@ async fn rows_that_another_standard_wrote_are_replaced() {
         publish(&log, 0..210);
         project(&by(0), &log, &store).await;
         assert!(folded(&by(0).1, &log) != folded(&by(1).1, &log), "the standards make the same rows");
-        // One more event of each patient.
+        // One more event of each patient, after it one that takes others back, and over states that know nothing.
         publish(&log, 210..210 + PATIENTS);
+        project(&by(1), &log, &store).await;
+        equals_the_fold(&by(1).1, &store, &log).await;
+        retract(&log, 0..70);
+        project(&by(0), &log, &store).await;
+        equals_the_fold(&by(0).1, &store, &log).await;
+        assert!(forget(&by(0), &store).await > 0);
+        publish(&log, 220..220 + PATIENTS);
         project(&by(1), &log, &store).await;
         equals_the_fold(&by(1).1, &store, &log).await;
     }

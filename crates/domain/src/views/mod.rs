@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// A view whose rows are a pure function of all that a patient's events say.
 ///
 /// The projector loads the facts of the touched patients, adds the batch, and writes the rows that differ from those it wrote
-/// last ([`Digests`](crate::facts::Digests)). Nothing here may depend on a clock.
+/// last ([`Digests`](crate::digests::Digests)). Nothing here may depend on a clock.
 pub trait PatientFold: Send + Sync + 'static {
     /// What the view keeps of one event.
     type Fact: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync;
