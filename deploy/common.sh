@@ -13,6 +13,13 @@ hl7=${JOURNEYLOG_HL7__LISTEN:-127.0.0.1:2575}
 
 say() { printf '%s\n' "$*" >&2; }
 
+taken() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; } # host:port
+
+if taken "$listen"; then
+  say "$listen is taken (JOURNEYLOG_LISTEN says where else)"
+  exit 1
+fi
+
 build() {
   tests/servers/install.sh "$@"
   if [ -n "$program" ]; then
@@ -39,7 +46,7 @@ site() {
   export JOURNEYLOG_SITE__FILE=${JOURNEYLOG_SITE__FILE:-$root/deploy/site.example.toml}
   export JOURNEYLOG_SITE__PSEUDONYM_KEY_FILE=${JOURNEYLOG_SITE__PSEUDONYM_KEY_FILE:-$run_dir/pseudonym.key}
   export JOURNEYLOG_SITE__STAFF_TOKENS_FILE=${JOURNEYLOG_SITE__STAFF_TOKENS_FILE:-$run_dir/staff-tokens}
-  if (exec 3<>"/dev/tcp/${hl7%:*}/${hl7##*:}") 2>/dev/null; then
+  if taken "$hl7"; then
     say "$hl7 is taken: no HL7 (JOURNEYLOG_HL7__LISTEN says where else)"
     hl7=
   fi
@@ -51,7 +58,11 @@ site() {
 sample() {
   if [ -e "$1/sample-loaded" ]; then return; fi
   say "Loading $patients sample patients …"
-  "$journeylog" simulate --patients "$patients" --days 60 --seed 1 --until "$(date -u +%Y-%m-%dT%H:00:00Z)" >"$1/sample.ndjson"
+  # A load that was interrupted goes on with the same events.
+  if ! [ -e "$1/sample.ndjson" ]; then
+    "$journeylog" simulate --patients "$patients" --days 60 --seed 1 --until "$(date -u +%Y-%m-%dT%H:00:00Z)" >"$1/sample.part"
+    mv "$1/sample.part" "$1/sample.ndjson"
+  fi
   "$journeylog" --log "$2" publish "$1/sample.ndjson"
   touch "$1/sample-loaded"
 }

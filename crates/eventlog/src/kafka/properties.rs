@@ -42,6 +42,11 @@ const OWNED: [(&str, &str); 17] = [
     ("allow.auto.create.topics", "a topic made by the broker would not keep every event"),
 ];
 
+/// Before a topic's property librdkafka also takes this: one more name of each.
+const TOPIC: &str = "topic.";
+/// Properties whose own names begin so.
+const BEGIN_SO: [&str; 2] = ["topic.metadata.", "topic.blacklist"];
+
 /// The other name of a property.
 fn other(name: &str) -> Option<&'static str> {
     ALIASES.iter().find_map(|(alias, usual)| {
@@ -66,6 +71,11 @@ pub(super) fn set(config: &mut ClientConfig, name: &str, value: &str) {
 /// `Configuration`, which names the property, not its value.
 pub(super) fn check(properties: &BTreeMap<String, String>) -> Result<(), LogError> {
     for (name, value) in properties {
+        if let Some(plain) = name.strip_prefix(TOPIC).filter(|_| !BEGIN_SO.iter().any(|own| name.starts_with(own))) {
+            return Err(LogError::Configuration(format!(
+                "kafka's property {name} can't be set: its name here is {plain}"
+            )));
+        }
         let other = other(name);
         if let Some((owned, why)) = OWNED.iter().find(|(owned, _)| owned == name || Some(*owned) == other) {
             let also = if owned == name { String::new() } else { format!(" (another name of {owned})") };
@@ -105,6 +115,13 @@ mod tests {
             assert!(error.contains(alias) && error.contains(name), "{error}");
         }
         assert!(said(&[("group.instance.id", "a")]).unwrap_err().contains("log.instance_id"));
+    }
+
+    #[test]
+    fn a_name_with_topic_before_it_is_refused() {
+        let error = said(&[("topic.acks", "geheim")]).unwrap_err();
+        assert!(error.contains("topic.acks") && error.contains("is acks") && !error.contains("geheim"), "{error}");
+        assert_eq!(said(&[("topic.metadata.refresh.interval.ms", "5000"), ("topic.blacklist", "^x")]), Ok(()));
     }
 
     #[test]

@@ -88,7 +88,8 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
         ensure!(file.exists(), "there is no file {}", file.display());
     }
     ensure!(!dir.exists(), "{} is there already", dir.display());
-    let store = open_store(settings, 1).await?;
+    // One copies the views; the other writes down how it ended, also while a copy that was given up still runs.
+    let store = open_store(settings, 2).await?;
     let cancel = interrupted()?;
     let work = interruptible(&cancel, async {
         let partial = beside(dir, "partial")?;
