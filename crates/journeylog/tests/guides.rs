@@ -89,9 +89,11 @@ fn exists(files: &BTreeSet<String>, path: &str) -> bool {
 #[test]
 fn files_and_links_of_all_pages_are_there() {
     let files = files();
-    let mut wrong = Vec::new();
+    assert!(!exists(&files, "crates/journeylog/src/mian.rs") && !exists(&files, "docs/*.mdd"));
+    let (mut wrong, mut paths, mut links) = (Vec::new(), 0, 0);
     for (page, text) in pages(&files) {
         for quoted in quoted(&text).iter().filter(|q| is_path(q) && !q.contains(' ')) {
+            paths += 1;
             let path = INVENTED.iter().fold(quoted.clone(), |q, (new, like)| q.replace(new, like));
             if !exists(&files, &path) {
                 wrong.push(format!("{page}: `{quoted}`"));
@@ -99,6 +101,7 @@ fn files_and_links_of_all_pages_are_there() {
         }
         let folder = Path::new(&page).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|l| l.split(')').next()) {
+            links += 1;
             let target = link.split('#').next().unwrap();
             if !target.contains("://") && !pages::root().join(&folder).join(target).exists() {
                 wrong.push(format!("{page}: link {link}"));
@@ -106,6 +109,7 @@ fn files_and_links_of_all_pages_are_there() {
         }
     }
     assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
+    assert!(paths > 60 && links > 30, "{paths} paths, {links} links");
 }
 
 /// What the program's commands say of themselves, asked once each.
@@ -176,13 +180,15 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 fn types_and_functions_of_the_guides_are_there() {
     let files = files();
     // Code without comments, in which a name outlives the thing; names in text count, as those of metrics and fields do.
-    let mut known = BTreeSet::new();
+    let (mut known, mut defined) = (BTreeSet::new(), BTreeSet::new());
     for file in files.iter().filter(|f| !f.starts_with("docs") && **f != "crates/journeylog/tests/guides.rs") {
         known.extend(words(file).map(str::to_owned));
         if [".rs", ".avsc", ".toml", ".json", ".sh"].iter().any(|e| file.ends_with(e)) {
             let text = pages::read(file);
             for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
                 known.extend(words(line).map(str::to_owned));
+                let behind = words(line).skip_while(|w| !["fn", "mod"].contains(w)).nth(1);
+                defined.extend(behind.map(str::to_owned));
             }
         }
     }
@@ -196,18 +202,10 @@ fn types_and_functions_of_the_guides_are_there() {
                 here.split_once('(').map_or(here.rsplit_once("::").map(|(_, last)| last), |(before, _)| Some(before));
             let function = named.and_then(|n| words(n).last()).filter(|f| f.starts_with(char::is_lowercase));
             let unknown = words(&here).find(|w| w.len() > 1 && !known.contains(*w));
-            let missing = unknown.or_else(|| function.filter(|f| !files.iter().any(|file| defines(file, f))));
+            let missing = unknown.or_else(|| function.filter(|f| !defined.contains(*f)));
             wrong.extend(missing.map(|w| format!("docs/guides/{page}.md: `{quoted}`: {w}")));
         }
     }
     assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
     assert!(checked > 60, "{checked} names");
-}
-
-/// Whether a file of the program has a function or a module of this name.
-fn defines(file: &str, name: &str) -> bool {
-    let text = || pages::read(file);
-    file.starts_with("crates/")
-        && file.ends_with(".rs")
-        && ["fn", "mod"].iter().any(|k| text().contains(&format!("{k} {name}")))
 }

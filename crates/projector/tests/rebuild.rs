@@ -6,17 +6,13 @@ mod common;
 mod databases;
 
 use async_trait::async_trait;
-use common::faulty::{Fault, Faulty};
-use common::rebuilding::{Live, PATIENCE, begin, dump, fast, options, place, publish, seen};
+use common::rebuilding::{Live, PATIENCE, begin, dump, fast, made, options, place, publish, seen, start};
+use common::running::{follow_ups, mot, timeline};
 use common::{MemoryLog, Shared, event};
-use domain::table::Value;
-use domain::views::follow_ups::FollowUps;
-use domain::views::mot::{Mot, Standards};
-use domain::views::timeline::Timeline;
 use eventlog::{Log, LogError, NewRecord, Position, Record, Start, Subscription};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use journeylog_projector::rebuild::{self, Progress};
-use journeylog_projector::{Decision, Folded, Projection, ProjectorError, Rows, redrive};
+use journeylog_projector::{Decision, Projection, ProjectorError, redrive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -72,9 +68,9 @@ async fn beside<P: Projection + Clone>(view: P, db: &databases::Database) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_equals_the_live_generation() {
     for db in databases::all().await {
-        beside(Rows("timeline", Timeline), &db).await;
-        beside(Folded("mot", Mot::new(Standards::shipped())), &db).await;
-        beside(Folded("follow_ups", FollowUps), &db).await;
+        beside(timeline(), &db).await;
+        beside(mot(), &db).await;
+        beside(follow_ups(), &db).await;
     }
 }
 
@@ -82,13 +78,8 @@ async fn a_rebuild_equals_the_live_generation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slices_that_the_database_lost_are_folded_again() {
     let store = Store::connect("sqlite::memory:", 1).await.unwrap();
-    let memory = MemoryLog::new(4);
-    let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
-    publish(&memory, 0..300);
-    let view = Arc::new(Rows("timeline", Timeline));
-    let live = Live::start(view.clone(), &log, &store);
-    seen(&store, "timeline", 1, &memory).await;
-    live.stop().await;
+    let (_, log) = made(&timeline(), 300, &store, 4).await;
+    let view = Arc::new(timeline());
     let second = begin(&*view, &log, &store, 10).await;
     // All but one is lost at the moment when the last slice of three partitions is written.
     let engine = store.engine();
@@ -99,8 +90,7 @@ async fn slices_that_the_database_lost_are_folded_again() {
                  DELETE FROM dead_letters WHERE generation = 2; DELETE FROM parked WHERE generation = 2; \
                  UPDATE rebuild_slices SET done_ms = NULL WHERE partition <> NEW.partition OR slice <> NEW.slice; END";
     engine.execute(crash, &[]).await.unwrap();
-    let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
-    assert!(rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap());
+    assert!(start(&view, &second, &log, &store, None).task.await.unwrap().unwrap());
     assert_eq!(engine.query("SELECT count(*) FROM crashed", &[]).await.unwrap()[0].int(0), 1);
     let first = store.generation(view.spec(), 1).await.unwrap();
     assert!(dump(&store, &first).await == dump(&store, &second).await, "something is missing");
@@ -111,13 +101,8 @@ async fn slices_that_the_database_lost_are_folded_again() {
 async fn an_interrupted_rebuild_goes_on_where_it_was() {
     for db in databases::all().await {
         let store = Store::connect(&db.url, 8).await.unwrap();
-        let memory = MemoryLog::new(4);
-        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
-        publish(&memory, 0..700);
-        let view = Arc::new(Folded("follow_ups", FollowUps));
-        let live = Live::start(view.clone(), &log, &store);
-        seen(&store, "follow_ups", 1, &memory).await;
-        live.stop().await;
+        let (_, log) = made(&follow_ups(), 700, &store, 4).await;
+        let view = Arc::new(follow_ups());
         let second = begin(&*view, &log, &store, 10).await;
         let (mut stops, mut resumed) = (0, 0);
         let building = || async {
@@ -167,43 +152,6 @@ async fn an_interrupted_rebuild_goes_on_where_it_was() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fault_in_a_fold_is_seen_by_the_comparison() {
-    for db in databases::all().await {
-        let store = Store::connect(&db.url, 8).await.unwrap();
-        let memory = MemoryLog::new(1);
-        let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
-        publish(&memory, 0..300);
-        let sound = Folded("mot", Mot::new(Standards::shipped()));
-        let live = Live::start(sound.clone(), &log, &store);
-        seen(&store, "mot", 1, &memory).await;
-        live.stop().await;
-        let first = store.generation(sound.spec(), 1).await.unwrap();
-        let faults: [(Fault, [i64; 3], &[&str]); 4] = [
-            (|b| drop(b.tables[0].pop()), [1, 0, 0], &[]),
-            (|b| b.tables[0][0][5] = "elsewhere".into(), [0, 0, 1], &["site"]),
-            (|b| b.tables[0][0][9] = Value::Null, [0, 0, 1], &["score"]),
-            (|b| b.tables[0][0][1] = "t-of-nobody".into(), [1, 1, 0], &[]),
-        ];
-        for (fault, wanted, columns) in faults {
-            let faulty = Arc::new(Faulty { build: fault, ..Faulty::new(sound.clone()) });
-            let generation = begin(&*faulty, &log, &store, 1_000_000).await;
-            let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
-            rebuild::rebuild(&faulty, &generation, &place(&log, &store, &progress, &never), &fast(Some(1)))
-                .await
-                .unwrap();
-            let there = place(&log, &store, &progress, &never);
-            let found = rebuild::compare(&*faulty, &first, &generation, &there).await.unwrap().unwrap();
-            let t = &found.tables[0];
-            assert_eq!([t.only_first, t.only_second, t.differing], wanted, "{found:?}");
-            assert_eq!(found.differences(), wanted.iter().sum::<i64>());
-            assert_eq!(t.samples.len() as i64, found.differences());
-            assert!(t.samples[0].columns == columns || columns.is_empty(), "{:?}", t.samples);
-            assert!(!format!("{:?}", t.samples).contains("p-"), "no patient in it");
-        }
-    }
-}
-
 /// A record that an operator discarded stays discarded, and those behind it are folded.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_discarded_stays_discarded() {
@@ -213,7 +161,7 @@ async fn what_was_discarded_stays_discarded() {
         let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
         memory.put(b"p-1", b"\x07nonsense".to_vec());
         memory.publish(&event("PatientCheckedIn", 1, 1, ""));
-        let view = Arc::new(Rows("timeline", Timeline));
+        let view = Arc::new(timeline());
         let live = Live::start(view.clone(), &log, &store);
         seen(&store, "timeline", 1, &memory).await;
         live.stop().await;
@@ -244,7 +192,7 @@ async fn a_generation_that_nobody_follows_catches_up() {
         let memory = MemoryLog::new(2);
         let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
         publish(&memory, 0..50);
-        let view = Arc::new(Rows("timeline", Timeline));
+        let view = Arc::new(timeline());
         let second_bounds = rebuild::bounds(log.as_ref()).await.unwrap();
         publish(&memory, 50..6_000);
         let live = Live::start(view.clone(), &log, &store);
@@ -320,7 +268,7 @@ async fn a_scan_that_ends_early_is_not_the_whole() {
         let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
         let fickle: Arc<dyn Log> = Arc::new(Fickle(memory.clone(), AtomicUsize::new(0)));
         publish(&memory, 0..300);
-        let view = Arc::new(Rows("timeline", Timeline));
+        let view = Arc::new(timeline());
         let bounds = rebuild::bounds(log.as_ref()).await.unwrap();
         publish(&memory, 300..400);
         let live = Live::start(view.clone(), &log, &store);
@@ -352,7 +300,7 @@ async fn a_drop_does_not_wait_for_ever() {
         if store.engine().one_writer() {
             continue;
         }
-        let view = Rows("timeline", Timeline);
+        let view = timeline();
         store.ensure_view(view.spec()).await.unwrap();
         let second = store.add_generation(view.spec(), State::Following, "{}").await.unwrap();
         let mut reader = store.begin(store::Durability::FromLog).await.unwrap();

@@ -1,60 +1,20 @@
-//! What operators do to a rebuild and around it: slow it down, stop it, pause its view, drop its generation, compare.
+//! What operators do to a rebuild and around it: slow it down, stop it, pause its view, drop its generation.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 #[path = "../../store/tests/common/mod.rs"]
 mod databases;
 
-use common::rebuilding::{Live, PATIENCE, begin, dump, fast, options, place, publish, seen};
+use common::rebuilding::{Live, PATIENCE, begin, dump, made, options, place, publish, seen, start};
 use common::running::{follow_ups, mot, timeline};
 use common::{MemoryLog, Shared};
 use eventlog::Log;
 use journeylog_projector::rebuild::{self, Phase, Progress};
 use journeylog_projector::{Projection, ProjectorError};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Comparison, Engine, Generation, State, Store, TableDifference};
-use tokio::task::JoinHandle;
+use store::{Engine, Generation, State, Store};
 use tokio_util::sync::CancellationToken;
-
-/// A log of so many events, a store, and generation 1 of a view with all of them; its projector rests.
-async fn made<P: Projection + Clone>(
-    view: &P,
-    events: u64,
-    store: &Store,
-    partitions: usize,
-) -> (Arc<MemoryLog>, Arc<dyn Log>) {
-    let memory = MemoryLog::new(partitions);
-    let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
-    publish(&memory, 0..events);
-    let live = Live::start(view.clone(), &log, store);
-    seen(store, view.spec().name, 1, &memory).await;
-    live.stop().await;
-    (memory, log)
-}
-
-/// A rebuild that runs.
-struct Running {
-    task: JoinHandle<Result<bool, ProjectorError>>,
-    progress: Arc<Progress>,
-    cancel: CancellationToken,
-}
-
-fn start<P: Projection>(
-    view: &Arc<P>,
-    generation: &Generation,
-    log: &Arc<dyn Log>,
-    store: &Store,
-    rate: Option<u32>,
-) -> Running {
-    let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
-    let (view, generation, log, store) = (view.clone(), generation.clone(), log.clone(), store.clone());
-    let (told, stop) = (progress.clone(), cancel.clone());
-    let options = rebuild::Options { throttle: rate.and_then(NonZeroU32::new), ..fast(Some(1)) };
-    let run = async move { rebuild::rebuild(&view, &generation, &place(&log, &store, &told, &stop), &options).await };
-    Running { task: tokio::spawn(run), progress, cancel }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttle_bounds_the_rate() {
@@ -154,92 +114,6 @@ async fn a_paused_view_is_switched_at_once_or_not_at_all() {
         assert!((1_001..=2_000).contains(&switched.closed), "{switched:?}: try another number of events");
         let first = store.generation(view.spec(), 1).await.unwrap();
         assert!(dump(&store, &first).await == dump(&store, near).await, "readers would miss something");
-    }
-}
-
-/// Compares generation 1 of mot with generation 2.
-async fn compared(store: &Store, log: &Arc<dyn Log>) -> Comparison {
-    let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
-    let [a, b] = [1, 2].map(|n| store.generation(mot().spec(), n));
-    let (a, b) = (a.await.unwrap(), b.await.unwrap());
-    rebuild::compare(&mot(), &a, &b, &place(log, store, &progress, &never)).await.unwrap().unwrap()
-}
-
-fn counts(t: &TableDifference) -> [i64; 3] {
-    [t.only_first, t.only_second, t.differing]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_and_states_are_compared_too() {
-    for db in databases::all().await {
-        let store = Store::connect(&db.url, 8).await.unwrap();
-        let (memory, log) = made(&mot(), 300, &store, 2).await;
-        let view = Arc::new(mot());
-        let second = begin(&*view, &log, &store, 50).await;
-        assert!(start(&view, &second, &log, &store, None).task.await.unwrap().unwrap());
-        let execute = async |sql: &str| store.engine().execute(sql, &[]).await.unwrap();
-        let found = compared(&store, &log).await;
-        assert!(found.differences() == 0 && found.dead_letters.rows[0] > 4, "{found:?}");
-        assert_eq!(found.dead_letters.rows[0], found.dead_letters.rows[1]);
-
-        // Three letters of which one generation has none, one that it has for another reason, one that it has given up.
-        let some = |g: i64, skip: usize, n: usize| {
-            format!(
-                "id IN (SELECT id FROM dead_letters WHERE generation = {g} AND parked_behind = 1 \
-                 ORDER BY partition, log_offset LIMIT {n} OFFSET {skip})"
-            )
-        };
-        assert_eq!(execute(&format!("DELETE FROM dead_letters WHERE {}", some(2, 0, 3))).await, 3);
-        assert_eq!(execute(&format!("UPDATE dead_letters SET reason_code = 'x' WHERE {}", some(2, 0, 1))).await, 1);
-        assert_eq!(execute(&format!("UPDATE dead_letters SET discarded_ms = 1 WHERE {}", some(1, 4, 1))).await, 1);
-        let found = compared(&store, &log).await;
-        assert_eq!((counts(&found.dead_letters), found.differences()), ([3, 1, 1], 5), "{found:?}");
-        assert_eq!(found.dead_letters.samples.len(), 5);
-        let differing = found.dead_letters.samples.iter().find(|s| s.what == "differs").unwrap();
-        assert!(differing.columns == ["reason_code"] && differing.key_hash.len() > 8, "{differing:?}");
-        // What only one has met yet is no difference.
-        let last =
-            "SELECT partition, log_offset FROM dead_letters WHERE generation = 2 ORDER BY log_offset DESC LIMIT 1";
-        let last = &store.engine().query(last, &[]).await.unwrap()[0];
-        let (partition, offset) = (last.int(0), last.int(1));
-        let place = format!("generation = 2 AND partition = {partition}");
-        execute(&format!("DELETE FROM dead_letters WHERE {place} AND log_offset = {offset}")).await;
-        assert_eq!(counts(&compared(&store, &log).await.dead_letters), [4, 1, 1]);
-        let end = memory.ends()[usize::try_from(partition).unwrap()];
-        execute(&format!("UPDATE checkpoints SET next_offset = {offset} WHERE {place}")).await;
-        assert_eq!(counts(&compared(&store, &log).await.dead_letters), [3, 1, 1]);
-        execute(&format!("UPDATE checkpoints SET next_offset = {end} WHERE {place}")).await;
-        execute("DELETE FROM dead_letters").await;
-
-        // States: another one, and many more than are looked at in one go.
-        let swap = "UPDATE mot_state_g2 SET state = (SELECT state FROM mot_state_g1 WHERE patient_id = 'p-2') \
-                    WHERE patient_id = 'p-1'";
-        assert_eq!(execute(swap).await, 1);
-        let found = compared(&store, &log).await;
-        let states = found.tables.last().unwrap();
-        assert_eq!((states.table, counts(states), found.differences()), ("state", [0, 0, 1], 1), "{found:?}");
-        assert_eq!(states.samples[0].columns, ["state"]);
-        for (g, of) in [(1, "p-1"), (2, "p-2")] {
-            let many = format!(
-                "INSERT INTO mot_state_g{g} (patient_id, partition, state) \
-                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
-                 SELECT 'q-' || CAST(i AS text), 0, \
-                 (SELECT state FROM mot_state_g1 WHERE patient_id = '{of}') FROM n"
-            );
-            assert_eq!(execute(&many).await, 2_500);
-        }
-        execute("DELETE FROM mot_state_g1 WHERE patient_id = 'q-9'").await;
-        let found = compared(&store, &log).await;
-        assert_eq!(counts(found.tables.last().unwrap()), [0, 1, 2_500], "{found:?}");
-        assert_eq!(found.tables.last().unwrap().samples.len(), 5);
-        let first = store.generation(mot().spec(), 1).await.unwrap();
-        let by = async |same: bool, moving: &[String]| {
-            let snapshot = store.snapshot("mot", [1, 2]).await.unwrap();
-            let found = snapshot.compare(&first, &second, moving, &|_, _| same).await.unwrap();
-            counts(found.tables.last().unwrap())
-        };
-        assert_eq!(by(true, &[]).await, [0, 1, 0], "written in another way, they say the same");
-        assert_eq!(by(false, &["q-7".into(), "q-9".into(), "p-1".into()]).await, [0, 0, 2_498]);
     }
 }
 

@@ -1,12 +1,14 @@
 //! What tests of rebuilds share: a log with all that can happen to it, a live projector, and all that a generation holds.
 
-use super::{MemoryLog, event, some};
+use super::{MemoryLog, Shared, event, some};
 use eventlog::{Log, partition_of};
 use journeylog_projector::rebuild::{self, Place, Progress};
 use journeylog_projector::{Options, Projection, ProjectorError, follow};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Generation, State, Store};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +62,7 @@ pub fn publish(log: &MemoryLog, range: std::ops::Range<u64>) {
 }
 
 /// The live projector of a view.
-pub struct Live(tokio::task::JoinHandle<Result<(), ProjectorError>>, CancellationToken);
+pub struct Live(JoinHandle<Result<(), ProjectorError>>, CancellationToken);
 
 impl Live {
     pub fn start<P: Projection + Clone>(view: P, log: &Arc<dyn Log>, store: &Store) -> Self {
@@ -109,4 +111,43 @@ pub async fn dump(store: &Store, g: &Generation) -> Vec<Vec<store::Row>> {
 pub async fn begin<P: Projection>(view: &P, log: &Arc<dyn Log>, store: &Store, slice: u64) -> Generation {
     let bounds = rebuild::bounds(log.as_ref()).await.unwrap();
     store.begin_rebuild(view.spec(), "{}", &bounds, slice).await.unwrap()
+}
+
+/// A log of so many events, of which generation 1 of a view in this store has all; its projector rests.
+pub async fn made<P: Projection + Clone>(
+    view: &P,
+    events: u64,
+    store: &Store,
+    partitions: usize,
+) -> (Arc<MemoryLog>, Arc<dyn Log>) {
+    let memory = MemoryLog::new(partitions);
+    let log: Arc<dyn Log> = Arc::new(Shared(memory.clone()));
+    publish(&memory, 0..events);
+    let live = Live::start(view.clone(), &log, store);
+    seen(store, view.spec().name, 1, &memory).await;
+    live.stop().await;
+    (memory, log)
+}
+
+/// A rebuild that runs.
+pub struct Running {
+    pub task: JoinHandle<Result<bool, ProjectorError>>,
+    pub progress: Arc<Progress>,
+    pub cancel: CancellationToken,
+}
+
+/// Starts to fill a generation, of so many events a second where a rate is given; generation 1 is the live one.
+pub fn start<P: Projection>(
+    view: &Arc<P>,
+    generation: &Generation,
+    log: &Arc<dyn Log>,
+    store: &Store,
+    rate: Option<u32>,
+) -> Running {
+    let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
+    let (view, generation, log, store) = (view.clone(), generation.clone(), log.clone(), store.clone());
+    let (told, stop) = (progress.clone(), cancel.clone());
+    let options = rebuild::Options { throttle: rate.and_then(NonZeroU32::new), ..fast(Some(1)) };
+    let run = async move { rebuild::rebuild(&view, &generation, &place(&log, &store, &told, &stop), &options).await };
+    Running { task: tokio::spawn(run), progress, cancel }
 }
