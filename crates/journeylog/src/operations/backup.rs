@@ -5,6 +5,7 @@
 
 use super::status::{look, table};
 use super::{Done, Why, audited, interruptible, open_store};
+use crate::operations::say;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -114,9 +115,9 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
         let bytes: u64 = manifest.files.iter().map(|f| f.bytes).sum();
         let events: u64 = manifest.log_ends.iter().sum();
         if json {
-            println!("{}", serde_json::to_string(&manifest)?);
+            say(format_args!("{}", serde_json::to_string(&manifest)?));
         } else {
-            println!("{events} events and their views in {}, {bytes} bytes", dir.display());
+            say(format_args!("{events} events and their views in {}, {bytes} bytes", dir.display()));
         }
         Ok(Done::of(None, json!({"events": events, "bytes": bytes})))
     });
@@ -204,10 +205,10 @@ pub async fn restore(settings: &Settings, dir: &Path, force: bool, why: &Why) ->
         let log = crate::commands::open_log(settings).await?;
         let status = look(&Samples::default(), &store, log.as_ref()).await?;
         let behind: u64 = status.views.iter().map(|v| v.active.lag_events).sum();
-        println!("restored what was there at {}", manifest.begun_at);
-        print!("{}", table(&status));
+        say(format_args!("restored what was there at {}", manifest.begun_at));
+        say(table(&status).trim_end());
         if behind > 0 {
-            println!("the views catch up from the log as soon as projectors run");
+            say(format_args!("the views catch up from the log as soon as projectors run"));
         }
         Ok(Done::of(None, json!({"behind": behind})))
     })
@@ -234,7 +235,7 @@ fn put(target: &Path, aside: &str) -> anyhow::Result<()> {
     if target.exists() {
         let old = beside(target, aside)?;
         fs::rename(target, &old).with_context(|| target.display().to_string())?;
-        println!("{} is kept as {}", target.display(), old.display());
+        say(format_args!("{} is kept as {}", target.display(), old.display()));
     }
     // What belonged to the file that was there must not be taken for a part of this one.
     for suffix in ["-wal", "-shm", "-journal"] {

@@ -1,6 +1,7 @@
 //! `pause`, `resume`: a view's projectors rest, wherever they run. `reset`: a view is made again.
 
 use super::{Done, Why, audited, open_store};
+use crate::operations::say;
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
@@ -15,7 +16,7 @@ pub async fn pause(settings: &Settings, view: View, paused: bool, why: &Why) -> 
     audited(&store, operation, Some(view), None, why, json!({}), async {
         let changed = store.pause(view.as_str(), paused).await?;
         let now = if paused { "paused" } else { "running" };
-        println!("{} {} {now}", view.as_str(), if changed { "is now" } else { "was already" });
+        say(format_args!("{} {} {now}", view.as_str(), if changed { "is now" } else { "was already" }));
         Ok(Done::of(None, json!({"changed": changed})))
     })
     .await
@@ -44,18 +45,18 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         let active = store.generations(Some(name)).await?.iter().find(|g| g.active).map_or(0, |g| g.number);
         let discarded = store.discarded(name, active).await?.len();
         let (new, old) = store.restart(crate::views::spec(view), &strangers).await?;
-        println!("{name}: generation {new} is what readers see from now on, filled from the start of the log");
-        println!("generation {old} stays: `journeylog status` shows both");
+        say(format_args!("{name}: generation {new} is what readers see from now on, filled from the start of the log"));
+        say(format_args!("generation {old} stays: `journeylog status` shows both"));
         if discarded > 0 {
-            println!(
+            say(format_args!(
                 "{discarded} records that were discarded in it are judged again; a rebuild would leave them discarded"
-            );
+            ));
         }
         for number in &strangers {
-            println!("generation {number} was made from another log: it shows the past and goes on no more");
+            say(format_args!("generation {number} was made from another log: it shows the past and goes on no more"));
         }
         if store.paused_since(name).await?.is_some() {
-            println!("{name} is paused: nothing fills it before `journeylog resume`");
+            say(format_args!("{name} is paused: nothing fills it before `journeylog resume`"));
         }
         let result = json!({"before": old, "of_another_log": strangers, "discarded_before": discarded});
         Ok(Done::of(Some(new), result))

@@ -6,6 +6,7 @@ pub use redrive::{Again, columns};
 
 use super::open_store;
 use crate::cli::ViewName;
+use crate::operations::say;
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use domain::views::View;
@@ -132,7 +133,7 @@ async fn show(settings: &Settings, id: &str) -> anyhow::Result<ExitCode> {
     let (known, others) = header_names(&full.headers);
     shown["headers"] = json!(known);
     shown["other_headers"] = json!(others);
-    println!("{shown:#}");
+    say(format_args!("{shown:#}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,7 @@
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
 use super::{Done, Why, audited, interruptible, open_log, open_store, own_log};
+use crate::operations::say;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
@@ -73,9 +74,9 @@ async fn point(
         let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
         let view = view.as_str();
         if from == number {
-            println!("{view}: readers see generation {number} already");
+            say(format_args!("{view}: readers see generation {number} already"));
         } else {
-            println!("{view}: readers see generation {number} instead of {from}; the switch took {ms:.0} ms");
+            say(format_args!("{view}: readers see generation {number} instead of {from}; the switch took {ms:.0} ms"));
         }
         let result = json!({"from": from, "to": number, "events_closed": done.closed, "switch_ms": ms});
         Ok(Done::of(Some(number), result))
@@ -115,7 +116,7 @@ pub async fn drop(settings: &Settings, view: View, number: i64, why: &Why) -> an
                 Err(e) => return Err(e.into()),
             }
         }
-        println!("{}: generation {number} is gone", view.as_str());
+        say(format_args!("{}: generation {number} is gone", view.as_str()));
         Ok(Done::of(Some(number), json!({})))
     };
     audited(&store, "drop", Some(view), Some(number), why, json!({}), work).await
@@ -128,7 +129,7 @@ pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow
     let all = store.generations(view.map(View::as_str)).await?;
     if !json {
         let [a, b, c, d, e, f] = ["view", "generation", "state", "readers", "events", "begun"];
-        println!("{a:12} {b:>10} {c:10} {d:8} {e:>12} {f:24} made by");
+        say(format_args!("{a:12} {b:>10} {c:10} {d:8} {e:>12} {f:24} made by"));
     }
     for g in all {
         let at = store.checkpoints(&g.view, g.number).await?;
@@ -137,18 +138,18 @@ pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow
             let line = json!({"view": g.view, "generation": g.number, "state": g.state, "active": g.active,
                 "events": events, "begun_at": time(g.created_ms), "activated_at": g.activated_ms.map(time),
                 "made_by": serde_json::from_str::<serde_json::Value>(&g.options)?});
-            println!("{line}");
+            say(format_args!("{line}"));
             continue;
         }
         let readers = if g.active { "see it" } else { "" };
-        println!(
+        say(format_args!(
             "{:12} {:>10} {:10} {readers:8} {events:>12} {:24} {}",
             g.view,
             g.number,
             g.state.as_str(),
             time(g.created_ms),
             made(&g)
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `refused`: what the Kafka inbox refused. Keys, values and the senders' own headers are never shown: they may be a patient's.
 
+use crate::operations::say;
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use eventlog::relay::open_topic;
@@ -180,7 +181,7 @@ async fn show(settings: &Settings, text: &str) -> anyhow::Result<ExitCode> {
     let mut shown = describe(&record);
     let schema_id = record.value.get(1..5).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     shown["schema_id"] = json!(schema_id.filter(|_| record.value.first() == Some(&0)));
-    println!("{shown:#}");
+    say(format_args!("{shown:#}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -212,7 +213,7 @@ async fn redrive(settings: &Settings, only: Option<&str>, chosen: &[String]) -> 
         }
     }
     sent += send(inbox.as_ref(), records).await?;
-    println!("{sent} records sent to {} again", settings.inbox.topic);
+    say(format_args!("{sent} records sent to {} again", settings.inbox.topic));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -142,8 +142,8 @@ fn show(view: View, name: &str, done: &Replayed, what: &Replay<'_>) -> Value {
 
 fn say(json: bool, line: &Value, text: impl FnOnce() -> String) {
     if json {
-        println!("{line}");
+        super::say(format_args!("{line}"));
     } else {
-        println!("{}", text());
+        super::say(format_args!("{}", text()));
     }
 }

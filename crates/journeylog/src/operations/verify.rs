@@ -3,6 +3,7 @@
 use super::dead_letters::{columns, generation};
 use super::{Done, Why, audited, interruptible, open_store};
 use crate::commands::{PROGRESS_EVERY, REFUSED};
+use crate::operations::say;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{spec, with_view};
@@ -112,18 +113,18 @@ impl<'a> Meter<'a> {
         if self.what.json {
             let line = json!({"key_hash": f.key_hash, "partition": f.partition, "repaired": f.repaired,
                 "differences": tables(&f.differences)});
-            println!("{line}");
+            say(format_args!("{line}"));
             return;
         }
         let done = if f.repaired { ", repaired" } else { "" };
         for d in &f.differences {
             let (missing, extra, differing) = (d.missing, d.extra, d.differing);
-            println!(
+            say(format_args!(
                 "{:12} {:24} {missing} missing, {extra} extra, {differing} differing{}{done}",
                 f.key_hash,
                 d.table,
                 columns(d)
-            );
+            ));
         }
     }
 
@@ -133,7 +134,7 @@ impl<'a> Meter<'a> {
         if self.what.json {
             let line = json!({"progress": p.done, "keys": p.keys, "records": p.records, "findings": p.findings,
                 "keys_per_s": rate.round(), "eta_s": left.round()});
-            println!("{line}");
+            say(format_args!("{line}"));
         } else {
             let left = Duration::from_secs_f64(left);
             eprintln!("{:.0}% {} keys, {rate:.0}/s, {} differ, {left:.0?} left", p.done * 100.0, p.keys, p.findings);
@@ -154,7 +155,7 @@ impl<'a> Meter<'a> {
         }
         if self.what.json {
             result["done"] = json!(!interrupted);
-            println!("{result}");
+            say(format_args!("{result}"));
         } else {
             let s = self.begun.elapsed().as_secs_f64();
             let end = match (p.findings, self.what.repair) {
@@ -163,7 +164,12 @@ impl<'a> Meter<'a> {
                 (n, true) => format!("{n} differed and were repaired"),
                 (n, false) => format!("{n} differ (--repair puts them right)"),
             };
-            println!("{}: {} keys, {} records read, {s:.1} s: {end}", self.what.view.as_str(), p.keys, p.records);
+            say(format_args!(
+                "{}: {} keys, {} records read, {s:.1} s: {end}",
+                self.what.view.as_str(),
+                p.keys,
+                p.records
+            ));
         }
         result
     }

@@ -2,6 +2,7 @@
 
 use super::{generation, view_of};
 use crate::commands::REFUSED;
+use crate::operations::say;
 use crate::operations::{Done, Why, audited, open_store};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
@@ -126,7 +127,7 @@ fn remark(json: bool, text: std::fmt::Arguments<'_>) {
     if json {
         eprintln!("{text}");
     } else {
-        println!("{text}");
+        say(format_args!("{text}"));
     }
 }
 
@@ -214,31 +215,31 @@ impl Sum {
             .map(|k| json!({"id": k.id, "code": k.code, "reason": k.reason, "waits_behind_another": k.parked_behind}));
         if self.json {
             let kept: Vec<Value> = kept.collect();
-            println!(
+            say(format_args!(
                 "{}",
                 json!({"view": view.as_str(), "key_hash": done.key_hash, "rehearsal": self.rehearse,
                     "letters": done.tried, "taken": done.taken, "kept": kept, "rows": rows, "unparked": done.free,
                     "more": done.more})
-            );
+            ));
             return;
         }
         let verb = if self.rehearse { "would go in" } else { "went in" };
-        println!("{} {}: {} of {} letters {verb}", view.as_str(), done.key_hash, done.taken, done.tried);
+        say(format_args!("{} {}: {} of {} letters {verb}", view.as_str(), done.key_hash, done.taken, done.tried));
         for d in &done.rows {
-            println!(
+            say(format_args!(
                 "  {}: {} written, {} deleted, {} changed{}",
                 d.table,
                 d.missing,
                 d.extra,
                 d.differing,
                 columns(d)
-            );
+            ));
         }
         for k in done.kept.iter().take(SHOWN) {
-            println!("  {} stays: {}", k.id, k.reason);
+            say(format_args!("  {} stays: {}", k.id, k.reason));
         }
         if done.kept.len() > SHOWN {
-            println!("  and {} more stay", done.kept.len() - SHOWN);
+            say(format_args!("  and {} more stay", done.kept.len() - SHOWN));
         }
     }
 
@@ -247,9 +248,9 @@ impl Sum {
         if self.json {
             let mut line = result.clone();
             line["done"] = json!(true);
-            println!("{line}");
+            say(format_args!("{line}"));
         } else if self.keys > 1 {
-            println!("{} keys: {} letters taken, {} kept", self.keys, self.taken, self.kept);
+            say(format_args!("{} keys: {} letters taken, {} kept", self.keys, self.taken, self.kept));
         }
         // A script has to see that somebody must look.
         let code = if self.kept > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS };

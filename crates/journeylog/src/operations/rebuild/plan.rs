@@ -1,6 +1,7 @@
 //! `rebuild --plan`: what a rebuild would do, take and need.
 
 use super::Job;
+use crate::operations::say;
 use crate::views::spec;
 use projector::Projection;
 use projector::rebuild::{SPARE_WORKERS, partitions_in_files, sample};
@@ -55,38 +56,41 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
             "rate_per_worker": rate.round(), "workers": workers, "expected_seconds": expected, "disk_mib": disk.round(),
             "temporary_mib": spilled.round(), "generation": number, "goes_on": left.is_some(), "slices_done": done,
             "readers_see": now, "switches": job.until.is_none(), "discarded": discarded, "made_by": serde_json::from_str::<Value>(&job.options)?});
-        println!("{line}");
+        say(format_args!("{line}"));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("view         {}", job.view.as_str());
-    println!(
+    say(format_args!("view         {}", job.view.as_str()));
+    say(format_args!(
         "events       {events} in {} partitions, {slices} slices of about {}",
         bounds.len(),
         events.checked_div(slices).unwrap_or(0)
-    );
-    println!("rate         {rate:.0} events/s by one worker, measured on {} events; {workers} workers", sample.events);
-    println!("time         about {expected:.0} s, indexes and comparison included");
+    ));
+    say(format_args!(
+        "rate         {rate:.0} events/s by one worker, measured on {} events; {workers} workers",
+        sample.events
+    ));
+    say(format_args!("time         about {expected:.0} s, indexes and comparison included"));
     let files = match spilled {
         0.0 => String::new(),
         mib => format!("; up to {mib:.0} MiB of temporary files in {}", std::env::temp_dir().display()),
     };
-    println!("disk         about {disk:.0} MiB, as generation {now} takes{files}");
+    say(format_args!("disk         about {disk:.0} MiB, as generation {now} takes{files}"));
     match &left {
-        Some(_) => println!("generation   {number}, begun earlier: {done} of its slices are done"),
-        None => println!("generation   {number}, new"),
+        Some(_) => say(format_args!("generation   {number}, begun earlier: {done} of its slices are done")),
+        None => say(format_args!("generation   {number}, new")),
     }
     let standards: Vec<_> = job.arguments.standard.iter().map(|p| p.display().to_string()).collect();
     if !standards.is_empty() {
-        println!("standards    {}", standards.join(", "));
+        say(format_args!("standards    {}", standards.join(", ")));
     }
-    println!("discarded    {discarded} records, which stay discarded");
+    say(format_args!("discarded    {discarded} records, which stay discarded"));
     let seen = if now == 0 { "nothing yet".to_owned() } else { format!("generation {now}") };
     if job.until.is_some() {
-        println!("readers      see {seen}, and go on with it; {number} never moves: ?generation={number}");
+        say(format_args!("readers      see {seen}, and go on with it; {number} never moves: ?generation={number}"));
     } else {
-        println!(
+        say(format_args!(
             "readers      see {seen} until the switch, and {number} from then on; projectors keep both up to date"
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
