@@ -6,20 +6,20 @@ mod support;
 use domain::views::View;
 use serde_json::Value as Json;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use store::Durability;
-use support::{BINARY, Backends, PATIENCE, caught_up};
+use support::{BINARY, Backends, PATIENCE, Running, caught_up};
 
-fn ctrl_c(child: &Child) {
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+fn ctrl_c(child: &Running) {
+    assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
 }
 
 /// The exit code, where the process ends in time by itself.
-fn ended(child: &mut Child, limit: Duration) -> Option<i32> {
+fn ended(child: &mut Running, limit: Duration) -> Option<i32> {
     let begun = Instant::now();
     loop {
-        if let Some(status) = child.try_wait().unwrap() {
+        if let Some(status) = child.0.try_wait().unwrap() {
             return status.code();
         }
         assert!(begun.elapsed() < limit, "it goes on");
@@ -39,13 +39,13 @@ async fn ctrl_c_ends_a_rebuild_in_good_order_and_once_more_at_once() {
     let sample = b.sample(20, 1);
     assert_eq!(b.run(&["publish", sample.to_str().unwrap(), "--json"]).code, 0);
     let start = || {
-        let mut child = Command::new(BINARY)
+        let child = Command::new(BINARY)
             .args(["--log", &b.log, "--store", &b.store, "rebuild", "timeline", "--json", "--no-switch"])
             .args(["--throttle", "100", "--slice-events", "50"])
             .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            .spawn();
+        let mut child = Running(child.unwrap());
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let filling = |l: std::io::Result<String>| {
             serde_json::from_str::<Json>(&l.unwrap()).unwrap()["slices_done"].as_u64().unwrap() > 0
         };
@@ -65,7 +65,7 @@ async fn ctrl_c_ends_a_rebuild_in_good_order_and_once_more_at_once() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     ctrl_c(&child);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(child.try_wait().unwrap().is_none(), "nothing held it up");
+    assert!(child.0.try_wait().unwrap().is_none(), "nothing held it up");
     ctrl_c(&child);
     assert_eq!(ended(&mut child, Duration::from_secs(2)), Some(130));
     held.rollback().await.unwrap();
@@ -84,13 +84,12 @@ async fn an_interrupted_backup_leaves_nothing() {
     log.query("PRAGMA journal_mode = DELETE", &[]).await.unwrap();
     log.execute("BEGIN EXCLUSIVE", &[]).await.unwrap();
     let (whole, partial) = (b.dir.path().join("monday"), b.dir.path().join("monday.partial"));
-    let mut child = Command::new(BINARY)
-        .args(["--log", &b.log, "--store", &b.store, "backup", whole.to_str().unwrap()])
-        .spawn()
-        .unwrap();
+    let child =
+        Command::new(BINARY).args(["--log", &b.log, "--store", &b.store, "backup", whole.to_str().unwrap()]).spawn();
+    let mut child = Running(child.unwrap());
     let begun = Instant::now();
     while !partial.join("views.db").exists() {
-        assert!(begun.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+        assert!(begun.elapsed() < PATIENCE && child.0.try_wait().unwrap().is_none());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -114,12 +113,12 @@ async fn a_rebuild_that_is_interrupted_while_it_compares_does_not_switch() {
     let engine = b.engine().await;
     let mut held = engine.begin(Durability::Full).await.unwrap();
     held.execute("LOCK TABLE follow_up_items_g1 IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
-    let mut rebuild = Command::new(BINARY)
+    let rebuild = Command::new(BINARY)
         .args(["--log", &b.log, "--store", &b.store, "rebuild", "follow-ups", "--json"])
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(rebuild.stdout.take().unwrap()).lines();
+        .spawn();
+    let mut rebuild = Running(rebuild.unwrap());
+    let mut lines = BufReader::new(rebuild.0.stdout.take().unwrap()).lines();
     let comparing = |line: std::io::Result<String>| {
         serde_json::from_str::<Json>(&line.unwrap()).is_ok_and(|l| l["phase"] == "comparing")
     };
@@ -127,7 +126,7 @@ async fn a_rebuild_that_is_interrupted_while_it_compares_does_not_switch() {
     ctrl_c(&rebuild);
     held.rollback().await.unwrap();
 
-    assert_eq!(rebuild.wait().unwrap().code(), Some(1));
+    assert_eq!(rebuild.0.wait().unwrap().code(), Some(1));
     let active = engine.query("SELECT generation FROM generations WHERE active = 1", &[]).await.unwrap();
     assert_eq!(active[0].int(0), 1, "readers see what they saw");
     let out = b.run(&["switch", "follow-ups", "2"]);

@@ -25,12 +25,21 @@ fn line(text: &str) -> Option<[f64; 3]> {
     (rest == " s left").then_some([percent, rate, left])
 }
 
-/// What is told while it folds: it gets on, no faster than it may, and knows about when it will be there.
-fn believable(told: &[[f64; 3]], throttle: f64) {
-    assert!(told.len() >= 2, "{told:?}");
-    assert!(told.windows(2).all(|w| w[0][0] < w[1][0]) && told.iter().all(|t| t[0] <= 100.0), "{told:?}");
-    assert!(told.iter().all(|t| t[1] > 0.0 && t[1] <= throttle + 1.0), "faster than {throttle}: {told:?}");
-    assert!(told.iter().all(|t| t[2] <= 4.0 * SECONDS as f64) && told[0][2] >= 1.0, "{told:?}");
+/// What is told while it folds: it gets on, no faster than it may, and knows when it will be there. However slow the machine is:
+/// the rate's clock begins before the throttle's, and the percentage, the rate and what is left have to fit together.
+fn believable(told: &[[f64; 3]], throttle: f64, total: f64) {
+    assert!(!told.is_empty(), "nothing is told in {SECONDS} s");
+    assert!(told.windows(2).all(|w| w[0][0] <= w[1][0]) && told.iter().all(|t| t[0] <= 100.0), "{told:?}");
+    assert!(told.iter().all(|t| t[1] <= throttle + 1.0), "faster than {throttle}: {told:?}");
+    // All three are rounded, and between two of them it gets on, but not further than what is told next.
+    for &[percent, rate, left] in told.iter().filter(|t| t[1] >= 1.0) {
+        let most = total * (1.0 - percent / 100.0);
+        assert!(left <= most / (rate - 0.5) + 0.5, "at most {most:.0} events are left: {told:?}");
+    }
+    for w in told.windows(2) {
+        let least = total * (1.0 - (w[1][0] + 1.0) / 100.0);
+        assert!(w[0][2] >= least / (w[0][1] + 0.5) - 0.5, "at least {least:.0} events are left: {told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,16 +71,17 @@ async fn a_rebuild_says_how_far_it_is() {
     let lines: Vec<Json> = out.stdout.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
     let (last, before) = lines.split_last().unwrap();
     assert!(last["done"] == true && last["events"] == events && last["generation"] == 2, "{last}");
-    let folding = before.iter().filter(|l| l["phase"] == "folding");
+    // Before the first event nobody knows what is left.
+    let folding = before.iter().filter(|l| l["phase"] == "folding" && l["events"] != 0);
     let told: Vec<_> =
         folding.map(|l| ["percent", "rate", "eta_s"].map(|n| l[n].as_f64().unwrap_or_else(|| panic!("{l}")))).collect();
-    believable(&told, throttle as f64);
+    believable(&told, throttle as f64, events as f64);
     assert!(before.iter().all(|l| l["done"] == false && l["total"] == events && l["view"] == "timeline"), "{before:?}");
 
     assert_eq!(b.run(&["drop", "timeline", "2"]).code, 0);
     let out = rebuild(&["--throttle", &rate]);
     assert!(out.stdout.starts_with("generation 3 of timeline: "), "{}", out.stdout);
     let told: Vec<_> = out.stderr.lines().filter_map(line).collect();
-    believable(&told, throttle as f64);
+    believable(&told, throttle as f64, events as f64);
     assert!(!out.stderr.contains(['\r', '\u{1b}']), "not a terminal: {:?}", out.stderr);
 }

@@ -1,23 +1,18 @@
-//! Rows that somebody has changed by hand, and letters that are tried again, with real processes at work on both pairs of
-//! backends.
+//! Rows that somebody has changed by hand are found and repaired, once and all the time, with real processes at work on both
+//! pairs of backends.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
 use domain::views::View;
 use serde_json::{Value as Json, json};
-use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{BINARY, Backends, Server, caught_up, event, fold};
+use support::{Backends, Server, caught_up, event, fold};
 
 const PATIENT: &str = "p-demo-0001";
 
 async fn execute(engine: &store::Engine, sql: &str) -> u64 {
     engine.execute(sql, &[]).await.unwrap()
-}
-
-fn lines(out: &str) -> Vec<Json> {
-    out.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
 }
 
 /// Publishes check-ins of new patients until told to stop; how many.
@@ -48,7 +43,7 @@ async fn tampered_rows_are_found_and_repaired(b: &Backends) {
     for (view, _) in views {
         let out = b.run(&["verify", view, "--json"]);
         assert_eq!(out.code, 0, "{view}: {} {}", out.stdout, out.stderr);
-        assert!(lines(&out.stdout).last().unwrap()["keys"].as_u64().unwrap() >= 40, "{}", out.stdout);
+        assert!(out.lines().last().unwrap()["keys"].as_u64().unwrap() >= 40, "{}", out.stdout);
     }
     let engine = b.engine().await;
     let one = |table: &str, key: &str| format!("({key}) IN (SELECT {key} FROM {table} ORDER BY {key} LIMIT 1)");
@@ -79,7 +74,7 @@ async fn tampered_rows_are_found_and_repaired(b: &Backends) {
             args.extend(repair.then_some("--repair"));
             let out = b.run(&args);
             assert_eq!(out.code, code, "{view}: {} {}", out.stdout, out.stderr);
-            let sum = lines(&out.stdout).pop().unwrap();
+            let sum = out.lines().pop().unwrap();
             assert_eq!(sum["tables"], if code == 3 { tables.clone() } else { json!({}) }, "{}", out.stdout);
             assert!(!out.stdout.contains("p-"), "no patient in the report: {}", out.stdout);
         }
@@ -105,7 +100,7 @@ async fn one_patient(b: &Backends, engine: &store::Engine) {
         args.extend(apply.then_some("--apply"));
         let out = b.run(&args);
         assert!(!out.stdout.contains(PATIENT) && !out.stderr.contains(PATIENT), "{} {}", out.stdout, out.stderr);
-        (out.code, lines(&out.stdout))
+        (out.code, out.lines())
     };
     let (code, shown) = replay(false);
     assert_eq!(code, 3, "{shown:?}");
@@ -140,98 +135,6 @@ async fn tampered_rows_are_found_and_repaired_embedded() {
 async fn tampered_rows_are_found_and_repaired_on_services() {
     let Some(b) = Backends::services("tampered").await else { return };
     tampered_rows_are_found_and_repaired(&b).await;
-}
-
-/// The database refuses some rows, patients are parked; once it takes them, a redrive that is killed at any moment brings all
-/// of them in, while further events come.
-async fn a_killed_redrive_loses_and_doubles_nothing(b: &Backends) {
-    let server = b.start(&["all"]).await;
-    caught_up(b, &View::ALL).await;
-    let engine = b.engine().await;
-    let (refuse, allow) = if engine.is_postgres() {
-        (
-            "ALTER TABLE timeline_entries_g1 ADD CONSTRAINT refused CHECK (department <> 'refused')",
-            "ALTER TABLE timeline_entries_g1 DROP CONSTRAINT refused",
-        )
-    } else {
-        (
-            "CREATE TRIGGER refused BEFORE INSERT ON timeline_entries_g1 WHEN NEW.department = 'refused' \
-             BEGIN SELECT RAISE(ABORT, 'refused'); END",
-            "DROP TRIGGER refused",
-        )
-    };
-    execute(&engine, refuse).await;
-    let send = async |from: usize, to: usize| {
-        let mut body = String::new();
-        for n in from..to {
-            let at = format!("2026-03-09T01:{:02}:00Z", n % 60);
-            let mut e = event("PatientCheckedIn", &format!("p-redrive-{}", n % 30), &at, json!({}));
-            if n < 25 {
-                e["header"]["department"] = "refused".into();
-            }
-            body += &format!("{e}\n");
-        }
-        let (status, answer) = server.post_raw("/v1/events", "application/x-ndjson", body).await;
-        assert_eq!(status, 200, "{answer}");
-    };
-    send(0, 600).await;
-    caught_up(b, &View::ALL).await;
-    let summary = lines(&b.run(&["dead-letters", "summary", "--json"]).stdout);
-    let counts: Vec<_> = summary.iter().map(|s| (&s["source"], &s["code"], &s["open"], &s["waiting"])).collect();
-    assert_eq!(counts.len(), 2, "{summary:?}");
-    assert_eq!(counts[1], (&json!("test"), &json!("unstorable"), &json!(25), &json!(0)));
-    assert_eq!(counts[0].3, &json!(25 * 19));
-
-    let tried = b.run(&["dead-letters", "redrive", "--view", "timeline", "--json"]);
-    assert_eq!(lines(&tried.stdout).pop().unwrap()["taken"], 0, "{}", tried.stdout);
-    assert_eq!(tried.code, 3, "all stay, and a script has to see it: {}", tried.stderr);
-    assert_eq!(b.run(&["dead-letters", "rehearse", "--view", "timeline"]).code, 3);
-    execute(&engine, allow).await;
-    let rehearsed = b.run(&["dead-letters", "rehearse", "--view", "timeline", "--json"]);
-    assert_eq!(lines(&rehearsed.stdout).pop().unwrap()["taken"], 500, "{} {}", rehearsed.stdout, rehearsed.stderr);
-    assert!(rehearsed.code == 0 && !rehearsed.stdout.contains("p-redrive"));
-    assert_eq!(lines(&b.run(&["dead-letters", "list", "--limit", "1000", "--json"]).stdout).len(), 500);
-
-    for after_ms in [20, 60, 90, 120] {
-        let mut child = Command::new(BINARY)
-            .args(["--log", &b.log, "--store", &b.store, "dead-letters", "redrive", "--view", "timeline"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        send(600 + after_ms, 600 + after_ms + 20).await;
-        tokio::time::sleep(Duration::from_millis(after_ms as u64)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let last =
-        b.run(&["dead-letters", "redrive", "--view", "timeline", "--json", "--reason", "the database takes them now"]);
-    assert_eq!(last.code, 0, "{}", last.stderr);
-    caught_up(b, &View::ALL).await;
-    let again = b.run(&["dead-letters", "redrive", "--view", "timeline"]);
-    assert!(again.code == 0 && again.stdout.contains("nothing to do"), "{}", again.stdout);
-    for id in [None, Some("timeline.1.0.7")] {
-        let mut args = vec!["dead-letters", "redrive", "--json"];
-        args.extend(id.map_or(vec!["--view", "timeline"], |id| vec![id]));
-        let out = b.run(&args);
-        assert!(out.code == 0 && out.stderr.contains("nothing to do"), "{} {}", out.stdout, out.stderr);
-        assert_eq!(lines(&out.stdout).len(), out.stdout.lines().count(), "JSON only: {}", out.stdout);
-    }
-    let dead = engine.query("SELECT count(*), (SELECT count(*) FROM parked) FROM dead_letters", &[]).await.unwrap();
-    assert_eq!((dead[0].int(0), dead[0].int(1)), (0, 0));
-    let log = b.open_log().await;
-    assert!(fold::assert_equals_log(View::Timeline, &engine, log.as_ref()).await >= 680);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_redrive_loses_and_doubles_nothing_embedded() {
-    a_killed_redrive_loses_and_doubles_nothing(&Backends::embedded()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_redrive_loses_and_doubles_nothing_on_services() {
-    let Some(b) = Backends::services("redrive").await else { return };
-    a_killed_redrive_loses_and_doubles_nothing(&b).await;
 }
 
 /// The continuous check of every view goes through patients that are published for all the time, and finds nothing.

@@ -115,9 +115,11 @@ pub fn run(block: &Block, folder: &Path, environment: &[(&str, &str)]) -> Result
     }
 }
 
-/// Runs blocks in one shell, as they are pasted into a terminal one by one; what is wrong with what came of them.
+/// Runs blocks in one shell, as they are pasted into a terminal one by one; what is wrong with what came of them. Each has to end
+/// with 0: the shell ends with the first command that doesn't.
 pub fn run_in_one_shell(blocks: &[Block], folder: &Path, environment: &[(&str, &str)]) -> Result<(), String> {
     const END: &str = "--- end of a block ---";
+    assert!(blocks.iter().all(|b| b.exit == 0), "a block that ends otherwise is not for one shell");
     let script: String = blocks.iter().map(|b| format!("{}\necho; echo '{END}'\n", b.text)).collect();
     let (code, said) = bash(&format!("exec 2>&1\n{script}"), folder, environment);
     let mut parts = said.split(END);
