@@ -308,10 +308,10 @@ async fn a_killed_rebuild_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_brings_up_what_nobody_followed() {
     for b in std::iter::once(Backends::embedded()).chain(Backends::services("unfollowed").await) {
+        assert_eq!(b.run(&["publish", b.sample(5, 8).to_str().unwrap()]).code, 0);
         let unmade = b.run(&["rebuild", "mot", "--plan"]);
         assert_eq!(unmade.code, 0, "{}", unmade.stderr);
         assert_eq!(b.run(&["generations", "--json"]).stdout, "", "a plan makes no view");
-        assert_eq!(b.run(&["publish", b.sample(5, 8).to_str().unwrap()]).code, 0);
         let servers = deployment(&b).await;
         caught_up(&b, &View::ALL).await;
         assert_eq!(b.run(&["rebuild", "follow-ups", "--no-switch"]).code, 0);
