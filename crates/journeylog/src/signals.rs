@@ -11,29 +11,36 @@ const INTERRUPTED: i32 = 130;
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// How often Ctrl-C came. A terminal sends it to a script and its processes, and the script sends them SIGTERM: in either order
+    /// that is one.
+    interrupts: u32,
 }
 
 impl Signals {
     /// From now on signals wait for [`Signals::first`].
     pub fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, interrupts: 0 })
     }
 
     /// Waits for the first one.
     pub async fn first(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
+            _ = self.interrupt.recv() => self.interrupts += 1,
             _ = self.terminate.recv() => {}
         }
     }
 
-    /// From now on Ctrl-C ends the process at once, as a kill does: transactions are rolled back. SIGTERM, which some
+    /// From now on a second Ctrl-C ends the process at once, as a kill does: transactions are rolled back. SIGTERM, which some
     /// supervisors repeat, changes nothing more.
     pub fn next_ends(mut self) {
         tokio::spawn(async move {
-            if self.interrupt.recv().await.is_some() {
-                std::process::exit(INTERRUPTED);
+            while self.interrupt.recv().await.is_some() {
+                self.interrupts += 1;
+                if self.interrupts > 1 {
+                    std::process::exit(INTERRUPTED);
+                }
             }
         });
     }

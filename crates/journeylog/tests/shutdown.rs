@@ -270,3 +270,23 @@ async fn a_clean_stop_leaves_nothing_beside_the_files() {
     }
     equal_the_log(&b).await;
 }
+
+/// A terminal sends SIGINT to a script and to what it runs, and the script then sends SIGTERM.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_through_a_script_is_one_order() {
+    let b = Backends::embedded();
+    for order in ["TERM INT", "INT TERM"].iter().cycle().take(6) {
+        let mut server = b.start(&["all"]).await;
+        let both = format!("for s in {order}; do kill -$s {}; done", server.child.id());
+        assert!(std::process::Command::new("sh").args(["-c", &both]).status().unwrap().success());
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                break status.code();
+            }
+            assert!(begun.elapsed() < LIMIT, "no drain: {}", server.logged());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!(ended, Some(0), "{order}: {}", server.logged());
+    }
+}
