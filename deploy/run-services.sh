@@ -59,6 +59,5 @@ Processes: gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port 
 Logs: $dir/*.log; PostgreSQL's data: $postgres_dir
 TXT
 wait -n "${pids[@]}" || true
-sleep 1 # Ctrl-C reaches the processes and this script at once: its trap comes first
 say "A process ended; see $dir/*.log"
 exit 1

@@ -46,20 +46,28 @@ impl Made {
     /// Starts it and waits until it has printed everything; what it printed from where it says that it is up.
     pub fn start(&mut self) -> String {
         let said = std::fs::File::create(self.folder.path().join("said")).unwrap();
-        let mut make = Command::new("make");
-        make.args(["--no-print-directory", "-C", pages::root().to_str().unwrap(), self.target])
-            .env("JOURNEYLOG_LISTEN", &self.listen)
-            .env("JOURNEYLOG_HL7__LISTEN", &self.hl7)
-            .env("JOURNEYLOG_RUN_DIR", self.run_dir())
-            .env("JOURNEYLOG_PROGRAM", BINARY)
-            // A read waits for the view as long as it takes on a busy machine.
-            .env("JOURNEYLOG_QUERY__AFTER_LIMIT_MS", PATIENCE.as_millis().to_string())
-            .envs([("KAFKA_HEAP", "256m"), ("PG_FSYNC", "off")])
-            .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
-            // A terminal sends Ctrl-C to the whole group.
-            .process_group(0);
+        // Where the tests themselves run in the background, Ctrl-C is ignored, and a shell that begins so can't trap it.
+        let mut make = Command::new("env");
+        make.args([
+            "--default-signal=INT",
+            "make",
+            "--no-print-directory",
+            "-C",
+            pages::root().to_str().unwrap(),
+            self.target,
+        ])
+        .env("JOURNEYLOG_LISTEN", &self.listen)
+        .env("JOURNEYLOG_HL7__LISTEN", &self.hl7)
+        .env("JOURNEYLOG_RUN_DIR", self.run_dir())
+        .env("JOURNEYLOG_PROGRAM", BINARY)
+        // A read waits for the view as long as it takes on a busy machine.
+        .env("JOURNEYLOG_QUERY__AFTER_LIMIT_MS", PATIENCE.as_millis().to_string())
+        .envs([("KAFKA_HEAP", "256m"), ("PG_FSYNC", "off")])
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().unwrap())
+        .stderr(said)
+        // A terminal sends Ctrl-C to the whole group.
+        .process_group(0);
         let servers = ["JOURNEYLOG_TEST_KAFKA", "JOURNEYLOG_TEST_POSTGRES"];
         for outer in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "SAMPLE_PATIENTS", "KAFKA_TLS"].iter().chain(&servers) {
             make.env_remove(outer);
