@@ -9,7 +9,8 @@ const BEGINNING: u8 = 1;
 /// Of a row: 8 bytes for its key, 8 for the whole.
 const PAIR_BYTES: usize = 16;
 
-/// A digest of each row's key, and of the whole row. With them a batch knows what it changes without making the rows from before once more. A chance of 2⁻⁶⁴ a row that a change isn't seen is taken.
+/// A digest of each row's key, and of the whole row. With them a batch knows what it changes without making the rows from before
+/// once more. A chance of 2⁻⁶⁴ a row that a change isn't seen is taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Digests(Vec<(u64, u64)>);
 

@@ -256,7 +256,7 @@ async fn listen(
 async fn supervise(mut tasks: Tasks, cancel: CancellationToken, limit: Duration) -> anyhow::Result<ExitCode> {
     let (mut signals, mut code) = (Signals::new()?, ExitCode::SUCCESS);
     tokio::select! {
-        () = signals.first() => tracing::info!("told to end, draining; Ctrl-C ends at once"),
+        () = signals.first() => tracing::info!("told to end, draining; a second Ctrl-C ends at once"),
         Some(ended) = tasks.join_next() => {
             report(ended);
             code = ExitCode::FAILURE;

@@ -52,7 +52,7 @@ pub fn interrupted() -> anyhow::Result<CancellationToken> {
     let told = cancel.clone();
     tokio::spawn(async move {
         signals.first().await;
-        eprintln!("journeylog: ending; Ctrl-C again ends at once");
+        eprintln!("journeylog: ending; a second Ctrl-C ends at once");
         told.cancel();
         signals.next_ends();
     });

@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Batches that may wait for the reader.
 pub(super) const BATCHES: usize = 4;
 /// How long a poll waits when there is nothing to do.
-const IDLE: Duration = Duration::from_millis(3000);
+const IDLE: Duration = Duration::from_millis(100);
 /// How long a poll waits in a rebalance, or while the reader is slow.
 const BRISK: Duration = Duration::from_millis(5);
 /// Between looking whether the reader has room again.

@@ -4,8 +4,7 @@
 //! more, the views take from it when they are started.
 
 use super::status::{look, table};
-use super::{Done, Why, audited, interruptible, open_store};
-use crate::operations::say;
+use super::{Done, Why, audited, interruptible, open_store, say};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -115,7 +114,7 @@ pub async fn backup(settings: &Settings, dir: &Path, json: bool, why: &Why) -> a
         let bytes: u64 = manifest.files.iter().map(|f| f.bytes).sum();
         let events: u64 = manifest.log_ends.iter().sum();
         if json {
-            say(format_args!("{}", serde_json::to_string(&manifest)?));
+            say(serde_json::to_string(&manifest)?);
         } else {
             say(format_args!("{events} events and their views in {}, {bytes} bytes", dir.display()));
         }

@@ -1,7 +1,6 @@
 //! `pause`, `resume`: a view's projectors rest, wherever they run. `reset`: a view is made again.
 
-use super::{Done, Why, audited, open_store};
-use crate::operations::say;
+use super::{Done, Why, audited, open_store, say};
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
@@ -36,13 +35,14 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
     let log = super::open_log(settings).await?;
     audited(&store, "reset", Some(view), None, why, json!({}), async {
         let mut strangers = Vec::new();
-        for g in store.generations(Some(name)).await?.iter().filter(|g| g.state == State::Following) {
+        let all = store.generations(Some(name)).await?;
+        for g in all.iter().filter(|g| g.state == State::Following) {
             let checkpoints = store.checkpoints(name, g.number).await?;
             if !projector::made_from(log.as_ref(), &checkpoints).await.context("log")? {
                 strangers.push(g.number);
             }
         }
-        let active = store.generations(Some(name)).await?.iter().find(|g| g.active).map_or(0, |g| g.number);
+        let active = all.iter().find(|g| g.active).map_or(0, |g| g.number);
         let discarded = store.discarded(name, active).await?.len();
         let (new, old) = store.restart(crate::views::spec(view), &strangers).await?;
         say(format_args!("{name}: generation {new} is what readers see from now on, filled from the start of the log"));

@@ -1,8 +1,7 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
-use super::{Done, Why, audited, interruptible, open_log, open_store, own_log};
-use crate::operations::say;
+use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
@@ -138,7 +137,7 @@ pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow
             let line = json!({"view": g.view, "generation": g.number, "state": g.state, "active": g.active,
                 "events": events, "begun_at": time(g.created_ms), "activated_at": g.activated_ms.map(time),
                 "made_by": serde_json::from_str::<serde_json::Value>(&g.options)?});
-            say(format_args!("{line}"));
+            say(&line);
             continue;
         }
         let readers = if g.active { "see it" } else { "" };

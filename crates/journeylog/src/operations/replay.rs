@@ -142,7 +142,7 @@ fn show(view: View, name: &str, done: &Replayed, what: &Replay<'_>) -> Value {
 
 fn say(json: bool, line: &Value, text: impl FnOnce() -> String) {
     if json {
-        super::say(format_args!("{line}"));
+        super::say(line);
     } else {
         super::say(format_args!("{}", text()));
     }

@@ -1,9 +1,8 @@
 //! `verify`: proof that a view equals the log.
 
 use super::dead_letters::{columns, generation};
-use super::{Done, Why, audited, interruptible, open_store};
+use super::{Done, Why, audited, interruptible, open_store, say};
 use crate::commands::{PROGRESS_EVERY, REFUSED};
-use crate::operations::say;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{spec, with_view};
@@ -113,7 +112,7 @@ impl<'a> Meter<'a> {
         if self.what.json {
             let line = json!({"key_hash": f.key_hash, "partition": f.partition, "repaired": f.repaired,
                 "differences": tables(&f.differences)});
-            say(format_args!("{line}"));
+            say(&line);
             return;
         }
         let done = if f.repaired { ", repaired" } else { "" };
@@ -134,7 +133,7 @@ impl<'a> Meter<'a> {
         if self.what.json {
             let line = json!({"progress": p.done, "keys": p.keys, "records": p.records, "findings": p.findings,
                 "keys_per_s": rate.round(), "eta_s": left.round()});
-            say(format_args!("{line}"));
+            say(&line);
         } else {
             let left = Duration::from_secs_f64(left);
             eprintln!("{:.0}% {} keys, {rate:.0}/s, {} differ, {left:.0?} left", p.done * 100.0, p.keys, p.findings);
@@ -155,7 +154,7 @@ impl<'a> Meter<'a> {
         }
         if self.what.json {
             result["done"] = json!(!interrupted);
-            say(format_args!("{result}"));
+            say(&result);
         } else {
             let s = self.begun.elapsed().as_secs_f64();
             let end = match (p.findings, self.what.repair) {

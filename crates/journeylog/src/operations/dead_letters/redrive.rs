@@ -127,7 +127,7 @@ fn remark(json: bool, text: std::fmt::Arguments<'_>) {
     if json {
         eprintln!("{text}");
     } else {
-        say(format_args!("{text}"));
+        say(text);
     }
 }
 
@@ -248,7 +248,7 @@ impl Sum {
         if self.json {
             let mut line = result.clone();
             line["done"] = json!(true);
-            say(format_args!("{line}"));
+            say(&line);
         } else if self.keys > 1 {
             say(format_args!("{} keys: {} letters taken, {} kept", self.keys, self.taken, self.kept));
         }

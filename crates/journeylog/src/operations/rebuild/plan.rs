@@ -56,7 +56,7 @@ pub async fn plan<P: Projection>(job: &Job<'_>, projection: &Arc<P>) -> anyhow::
             "rate_per_worker": rate.round(), "workers": workers, "expected_seconds": expected, "disk_mib": disk.round(),
             "temporary_mib": spilled.round(), "generation": number, "goes_on": left.is_some(), "slices_done": done,
             "readers_see": now, "switches": job.until.is_none(), "discarded": discarded, "made_by": serde_json::from_str::<Value>(&job.options)?});
-        say(format_args!("{line}"));
+        say(&line);
         return Ok(ExitCode::SUCCESS);
     }
     say(format_args!("view         {}", job.view.as_str()));
