@@ -164,30 +164,37 @@ async fn another_projector_takes_over_at_once() {
     equal_the_log(&b).await;
 }
 
-/// A process that stops for longer than its session, as a sleeping virtual machine does, and wakes up with transactions of what
-/// is no longer its own: they are fenced, and it takes its share again.
+/// A process that stops for longer than its session, as a sleeping virtual machine does, in the middle of transactions: the
+/// database ends those, so that the other one isn't held up; when it wakes up, what it writes is fenced, and it takes its share again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_asleep_does_no_harm() {
     let Some(b) = Backends::services("asleep").await else { return };
     let gateway = b.start(&["ingest"]).await;
     let (sleeper, other) = (b.start(&PROJECT).await, b.start(&PROJECT).await);
-    let (task, stop) = publishing(&b, Gateway::new(Mutex::new(gateway.base.clone())));
-    tokio::time::sleep(Duration::from_secs(5)).await;
     let signal = |which: &str| {
         let pid = sleeper.child.id().to_string();
         assert!(std::process::Command::new("kill").args([which, &pid]).status().unwrap().success());
     };
-    signal("-STOP");
+    // Some for every partition.
+    let publish = async |time: &str| {
+        for p in 0..40 {
+            let e = event("PatientCheckedIn", &format!("p-{p:016x}"), time, json!({}));
+            assert_eq!(gateway.post("/v1/events", &e).await.0, 201);
+        }
+    };
+    publish("2026-03-09T01:40:00Z").await;
+    caught_up(&b, &View::ALL).await;
+    // Behind this lock, each has moved its checkpoints and waits to write rows.
+    let mut lock = b.engine().await.begin(store::Durability::Full).await.unwrap();
+    lock.batch("LOCK TABLE timeline_entries_g1 IN SHARE MODE").await.unwrap();
+    publish("2026-03-09T01:50:00Z").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stop.cancel();
-    task.await.unwrap();
-    // The other one has everything once the session has run out.
+    signal("-STOP");
+    lock.rollback().await.unwrap();
+    // The other one has everything once the session has run out, and the transactions are ended.
     caught_up(&b, &View::ALL).await;
     signal("-CONT");
-    for p in 0..40 {
-        let e = event("PatientCheckedIn", &format!("p-{p:016x}"), "2026-03-09T01:40:00Z", json!({}));
-        assert_eq!(gateway.post("/v1/events", &e).await.0, 201);
-    }
+    publish("2026-03-09T02:00:00Z").await;
     equal_the_log(&b).await;
     for server in [sleeper, other] {
         terminated(server).await;

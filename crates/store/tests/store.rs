@@ -212,6 +212,33 @@ async fn an_index_that_takes_too_long_is_an_error() {
     assert_eq!(store.engine().query(sql, &[]).await.unwrap()[0].int(0), 3);
 }
 
+/// A process that sleeps in the middle of a transaction doesn't hold up the others for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_sleeps_is_ended() {
+    let Some(db) = common::postgres().await else { return };
+    let limit = async |store: &Store| {
+        store.engine().query("SHOW idle_in_transaction_session_timeout", &[]).await.unwrap()[0].text(0).to_owned()
+    };
+    let store = Store::connect(&db.url, 2).await.unwrap();
+    assert_eq!(limit(&store).await, "30s");
+    // The operator's own limit stays.
+    let sleeper = format!("{}?options=-c%20idle_in_transaction_session_timeout=300", db.url);
+    let sleeper = Store::connect(&sleeper, 1).await.unwrap();
+    assert_eq!(limit(&sleeper).await, "300ms");
+
+    store.ensure_view(SPEC).await.unwrap();
+    store.start("toy", 1, &[0]).await.unwrap();
+    let mut asleep = sleeper.begin(Durability::FromLog).await.unwrap();
+    assert_eq!(asleep.advance("toy", 1, &[step(0, 0, 5)]).await.unwrap().len(), 1);
+    // Waits until the sleeper's transaction is gone.
+    let mut tx = store.begin(Durability::FromLog).await.unwrap();
+    assert_eq!(tx.advance("toy", 1, &[step(0, 0, 3)]).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+    let woken = asleep.advance("toy", 1, &[step(0, 5, 7)]).await.unwrap_err();
+    assert!(woken.is_transient(), "{woken:?}");
+    assert_eq!(store.checkpoints("toy", 1).await.unwrap()[0].next_offset, 3);
+}
+
 /// What a plan says a rebuild takes on disk: a table with its indexes.
 #[tokio::test]
 async fn the_disk_that_a_table_takes_is_known() {
