@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 /// From the beginning of one small transaction of a view with states to that of the next, at least: a patient's state and rows are
 /// written anew with each. What is small has less than a message of a projector that is behind.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(100);
 /// Sources that are counted each by its name, at most; the others are counted together.
 const MAX_SOURCES: usize = 50;
 /// Traces that one batch links to, at most.
