@@ -27,7 +27,7 @@ build() {
     return
   fi
   say "Building (the first time takes some minutes) …"
-  cargo build --release --locked --quiet -p journeylog
+  cargo build --release --locked $([ -t 2 ] || echo --quiet) -p journeylog # its bar on a terminal
   # Cargo's own configuration may have it built elsewhere.
   journeylog=$(cargo metadata --no-deps --locked --format-version 1 | jq -r .target_directory)/release/journeylog
 }
@@ -67,18 +67,22 @@ sample() {
   touch "$1/sample-loaded"
 }
 
-wait_for() { # URL, seconds, what
+wait_for() { # URL, seconds, what, its process
   for _ in $(seq $(($2 * 5))); do
     if curl -sf -o /dev/null "$1"; then return; fi
+    if ! kill -0 "$4" 2>/dev/null; then
+      say "$3 has ended"
+      exit 1
+    fi
     sleep 0.2
   done
   say "$3 did not answer at $1 within $2 s"
   exit 1
 }
 
-where_to_look() {
+where_to_look() { # the process that answers
   local base=http://$listen
-  wait_for "$base/readyz" 60 journeylog
+  wait_for "$base/readyz" 60 journeylog "$1"
   local journey item
   # The views may still be catching up with the sample: wait until the demo patient's journey is there.
   for _ in $(seq 150); do

@@ -36,7 +36,7 @@ serve() { # port offset, name, command …
   shift 2
   "$journeylog" --log "$log" --store "$store" --listen "$at" "$@" 2>"$dir/$name.log" &
   pids+=($!)
-  wait_for "http://$at/readyz" 60 "$name (see $dir/$name.log)"
+  wait_for "http://$at/readyz" 60 "$name (see $dir/$name.log)" "${pids[-1]}"
 }
 serve 1 ingest ingest
 sample "$dir" "$log"
@@ -51,11 +51,12 @@ sed -e "s/@LISTEN@/$listen/; s/@INGEST@/$host:$((port + 1))/; s/@QUERY@/$host:$(
   deploy/nginx.conf >"$dir/nginx/nginx.conf"
 PATH=$PATH:/usr/sbin nginx -e "$dir/nginx/error.log" -p "$dir/nginx" -c "$dir/nginx/nginx.conf" -g 'daemon off;' &
 pids+=($!)
-where_to_look
+where_to_look "${pids[-1]}"
 cat <<TXT
 
 Kafka: $JOURNEYLOG_TEST_KAFKA, topics journey.events and journey.inbox (docs/publishing/kafka.md); PostgreSQL: $store
 Processes: gateway :$((port + 1)), read API :$((port + 2)), projectors :$((port + 3)) to :$((port + 5)), HL7 :$((port + 6)), inbox :$((port + 7)) (/metrics, /readyz)
+For operators' commands: export JOURNEYLOG_LOG__URL='$log' JOURNEYLOG_STORE__URL=$store
 Logs: $dir/*.log; PostgreSQL's data: $postgres_dir
 TXT
 wait -n "${pids[@]}" || true

@@ -12,5 +12,5 @@ sample "$dir" "$log"
 server=$!
 trap 'kill -TERM $server 2>/dev/null || true; wait $server || true' EXIT
 trap 'exit 130' INT TERM
-where_to_look
+where_to_look $server
 wait $server

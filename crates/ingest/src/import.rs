@@ -59,8 +59,15 @@ pub async fn import<R: Read + Send>(
     let mut report = ImportReport::default();
     let mut patients = HashSet::new();
     let mut done = false;
+    let mut broken = None;
     while !done {
-        let batch = next_batch(&mut rows, &limits, &mut patients, &mut done)?;
+        let batch = match next_batch(&mut rows, &limits, &mut patients, &mut done) {
+            Ok(batch) => batch,
+            Err(e) => {
+                broken = Some(e);
+                break;
+            }
+        };
         while pipeline.is_full() {
             if let Some(answers) = pipeline.next().await {
                 note(&mut report, &answers, &mut progress)?;
@@ -74,7 +81,7 @@ pub async fn import<R: Read + Send>(
         note(&mut report, &answers, &mut progress)?;
     }
     report.patients = patients.len();
-    Ok(report)
+    broken.map_or(Ok(report), Err)
 }
 
 fn next_batch<R: Read>(

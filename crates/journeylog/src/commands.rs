@@ -1,17 +1,21 @@
 //! Commands that do one thing and end.
 
 use crate::settings::Settings;
+use crate::signals::interrupted;
 use anyhow::{Context as _, bail};
 use eventlog::Log;
 use ingest::{Mapping, NdjsonLimits, Progress, Publisher, Refused};
 use journeylog::simulate::DEFAULT_UNTIL;
 use serde_json::json;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read, Write as _};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Done, but some input was refused, or a check found problems.
 pub const REFUSED: u8 = 3;
@@ -45,9 +49,11 @@ pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Re
         Box::new(tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?)
     };
     let reader = meter.bar.wrap_async_read(reader);
+    let cancel = interrupted()?;
+    let reader = Interruptible::new(reader, &cancel);
     let limits = settings.ingest.ndjson(NdjsonLimits::default());
     let done = ingest::publish_ndjson(reader, publisher, limits, |counts, refused| meter.show(counts, refused)).await;
-    let summary = done.with_context(|| format!("publish {}: {}", file.display(), meter.last()))?;
+    let summary = done.with_context(|| meter.stopped("publish", file, &cancel))?;
     Ok(meter.end(&summary.counts))
 }
 
@@ -69,6 +75,8 @@ pub async fn import(
     let mut meter = Meter::new(json, size_of(file)?);
     let input = std::fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
     let input = meter.bar.wrap_read(input);
+    let cancel = interrupted()?;
+    let input = Interruptible::new(input, &cancel);
     let limits = settings.ingest.ndjson(NdjsonLimits::default());
     let mut listed = Ok(());
     let done = ingest::import(input, &mapping, publisher, limits, |counts, rows| {
@@ -82,18 +90,50 @@ pub async fn import(
             meter.show(counts, rows);
         }
     });
-    let report = done.await.with_context(|| format!("import {}", file.display()))?;
+    let report = done.await.with_context(|| meter.stopped("import", file, &cancel))?;
     listed.context("the list of refused rows is not complete")?;
     Ok(meter.end(&report.counts))
 }
 
-/// Size of a file, bytes; nothing for standard input.
+/// Input that fails once the process is told to end: what was read before is still published.
+struct Interruptible<R> {
+    input: R,
+    cancel: CancellationToken,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<R> Interruptible<R> {
+    fn new(input: R, cancel: &CancellationToken) -> Self {
+        Self { input, cancel: cancel.clone(), cancelled: Box::pin(cancel.clone().cancelled_owned()) }
+    }
+
+    fn interrupted() -> std::io::Error {
+        std::io::Error::other("interrupted")
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Interruptible<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, buf: &mut ReadBuf) -> Poll<std::io::Result<()>> {
+        if self.cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Self::interrupted()));
+        }
+        Pin::new(&mut self.input).poll_read(cx, buf)
+    }
+}
+
+impl<R: Read> Read for Interruptible<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancel.is_cancelled() { Err(Self::interrupted()) } else { self.input.read(buf) }
+    }
+}
+
+/// Size of a file, bytes; nothing for standard input and for pipes.
 fn size_of(file: &Path) -> anyhow::Result<Option<u64>> {
     if file == Path::new("-") {
         return Ok(None);
     }
     let meta = std::fs::metadata(file).with_context(|| format!("open {}", file.display()))?;
-    Ok(Some(meta.len()))
+    Ok(meta.is_file().then_some(meta.len()))
 }
 
 /// Shows progress: a bar on a terminal, plain lines elsewhere, JSON lines on request. Refused lines go to standard error.
@@ -134,6 +174,16 @@ impl Meter {
         )
     }
 
+    /// What is to be known where it ended before its end.
+    fn stopped(&self, what: &str, file: &Path, cancel: &CancellationToken) -> String {
+        let again = if cancel.is_cancelled() {
+            "; what was accepted is in the log, the rest goes when it is sent again"
+        } else {
+            ""
+        };
+        format!("{what} {}: {}{again}", file.display(), self.last())
+    }
+
     fn show(&mut self, counts: &Progress, refused: &[Refused]) {
         self.counts = *counts;
         for r in refused {
@@ -147,8 +197,13 @@ impl Meter {
         if self.json {
             self.line(false);
         } else if !std::io::stderr().is_terminal() {
-            let percent = self.bar.position().saturating_mul(100) / self.bar.length().unwrap_or(0).max(1);
-            eprintln!("{percent}% {}, {:.0?} left", self.last(), self.bar.eta());
+            match self.bar.length().filter(|length| *length > 0) {
+                Some(length) => {
+                    let percent = self.bar.position().saturating_mul(100) / length;
+                    eprintln!("{percent}% {}, {:.0?} left", self.last(), self.bar.eta());
+                }
+                None => eprintln!("{}", self.last()),
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use domain::views::View;
+use rustix::fs::Mode;
 use std::process::ExitCode;
 
 mod cli;
@@ -55,6 +56,8 @@ fn keep_freed_pages() {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // What is made here (the log, the views, backups, samples) is for the eyes of the process' own user, whatever the shell says.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match run(arguments) {
         Ok(code) => code,
         Err(e) => {

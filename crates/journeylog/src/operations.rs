@@ -77,6 +77,19 @@ pub async fn interruptible(
     }
 }
 
+/// An operation of steps that are each whole: Ctrl-C gives up the one under way.
+pub async fn step_by_step(work: impl Future<Output = anyhow::Result<Done>>) -> anyhow::Result<Done> {
+    let cancel = crate::signals::interrupted()?;
+    let work = async {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = cancel.cancelled() => bail!("what is done stays, what was under way is rolled back"),
+        }
+    };
+    interruptible(&cancel, work).await
+}
+
 /// Writes a line to whoever reads; where nobody does any more, the operation goes on all the same.
 pub fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");

@@ -5,11 +5,26 @@ mod support;
 
 use domain::views::View;
 use serde_json::Value as Json;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use store::Durability;
 use support::{BINARY, Backends, PATIENCE, Running, caught_up};
+
+const MAPPING: &str = r#"
+source = "test"
+zone = "Asia/Seoul"
+identity = ["patient"]
+[time]
+column = "time"
+formats = ["%Y-%m-%d %H:%M:%S"]
+[header]
+patient_id = "{patient}"
+[[rule]]
+when = {}
+event = "PatientCheckedIn"
+fields = { channel = "desk" }
+"#;
 
 fn ctrl_c(child: &Running) {
     assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
@@ -99,6 +114,105 @@ async fn an_interrupted_backup_leaves_nothing() {
     log.execute("ROLLBACK", &[]).await.unwrap();
     assert_eq!(outcome(&b), "interrupted");
     assert_eq!(b.run(&["backup", whole.to_str().unwrap()]).code, 0);
+}
+
+/// What was read before is in the log and counted; a line that is only half there isn't taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_while_publishing_keeps_what_was_accepted() {
+    let b = Backends::embedded();
+    let lines = std::fs::read_to_string(b.sample(5, 1)).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    let child = Command::new(BINARY)
+        .args(["--log", &b.log, "--store", &b.store, "publish", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = Running(child.unwrap());
+    let mut input = child.0.stdin.take().unwrap();
+    let (half, _) = lines[10].split_at(40);
+    write!(input, "{}\n{half}", lines[..10].join("\n")).unwrap();
+    input.flush().unwrap();
+    let begun = Instant::now();
+    let count = async || match b.open_log().await.bounds().await {
+        Ok(bounds) => bounds.iter().map(|b| b.1).sum::<u64>(),
+        Err(_) => 0,
+    };
+    while count().await < 10 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ctrl_c(&child);
+    assert_eq!(ended(&mut child, Duration::from_secs(5)), Some(1));
+    let said = std::io::read_to_string(child.0.stderr.take().unwrap()).unwrap();
+    assert!(said.contains("10 events (10 new, 0 duplicate, 0 refused)") && said.contains("sent again"), "{said}");
+    assert_eq!(count().await, 10);
+}
+
+/// The file is cut off wherever Ctrl-C meets it: what is counted then is what the log has.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_while_importing_keeps_what_was_accepted() {
+    let b = Backends::embedded();
+    let dir = b.dir.path();
+    let mapping = dir.join("m.toml");
+    std::fs::write(&mapping, MAPPING).unwrap();
+    // A pipe that gives rows as long as somebody takes them.
+    let pipe = dir.join("rows.csv");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let child = Command::new(BINARY)
+        .args(["--log", &b.log, "--store", &b.store, "import", "--mapping"])
+        .args([&mapping, &pipe])
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = Running(child.unwrap());
+    let feeder = std::thread::spawn(move || {
+        let mut out = std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        writeln!(out, "patient,time").unwrap();
+        for n in 0.. {
+            if writeln!(out, "p{n},2026-03-09 10:00:00").is_err() {
+                break;
+            }
+        }
+    });
+    let begun = Instant::now();
+    while b.open_log().await.bounds().await.map_or(0, |b| b.iter().map(|b| b.1).sum()) < 1_000 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ctrl_c(&child);
+    assert_eq!(ended(&mut child, Duration::from_secs(20)), Some(1));
+    feeder.join().unwrap();
+    let said = std::io::read_to_string(child.0.stderr.take().unwrap()).unwrap();
+    let has: u64 = b.open_log().await.bounds().await.unwrap().iter().map(|b| b.1).sum();
+    assert!(said.contains(&format!("({has} new, 0 duplicate, 0 refused)")), "{has} in the log: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_gives_up_what_waits_and_the_account_says_so() {
+    let Some(b) = Backends::services("waits").await else { return };
+    assert_eq!(b.run(&["publish", b.sample(5, 1).to_str().unwrap(), "--json"]).code, 0);
+    let mut server = b.start(&["project", "timeline"]).await;
+    caught_up(&b, &[View::Timeline]).await;
+    assert_eq!(server.terminate(), 0);
+    assert_eq!(b.run(&["rebuild", "timeline"]).code, 0);
+    let engine = b.engine().await;
+    let patient = engine.query("SELECT patient_id FROM timeline_entries LIMIT 1", &[]).await.unwrap();
+    let patient = patient[0].text(0).to_owned();
+    for (lock, command) in [
+        ("checkpoints", vec!["replay", "--patient", &patient, "--view", "timeline", "--apply"]),
+        ("timeline_entries_g1", vec!["drop", "timeline", "1"]),
+    ] {
+        let mut held = engine.begin(Durability::Full).await.unwrap();
+        held.execute(&format!("LOCK TABLE {lock} IN ACCESS EXCLUSIVE MODE"), &[]).await.unwrap();
+        let child = Command::new(BINARY).args(["--log", &b.log, "--store", &b.store]).args(&command).spawn();
+        let mut child = Running(child.unwrap());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(child.0.try_wait().unwrap().is_none(), "{command:?} waits for the lock");
+        ctrl_c(&child);
+        assert_eq!(ended(&mut child, Duration::from_secs(5)), Some(1), "{command:?}");
+        held.rollback().await.unwrap();
+        assert_eq!(outcome(&b), "interrupted", "{command:?}");
+    }
+    assert_eq!(b.run(&["drop", "timeline", "1"]).code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

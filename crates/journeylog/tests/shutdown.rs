@@ -5,6 +5,7 @@ mod support;
 
 use domain::views::View;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::{Backends, PATIENCE, Server, caught_up, event, fold};
@@ -272,6 +273,10 @@ async fn a_clean_stop_leaves_nothing_beside_the_files() {
             files
         };
         assert!(there(&b).iter().any(|f| f.ends_with("-wal")), "there is something to clean up");
+        for file in there(&b) {
+            let mode = std::fs::metadata(b.dir.path().join(&file)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{file}: patients' data are nobody else's");
+        }
         assert_eq!(server.terminate(), 0, "{}", server.logged());
         assert_eq!(there(&b), ["log.db", "views.db"]);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, thiserror::Error)]
 pub enum MappingError {
     /// It is no TOML of this shape.
-    #[error("the mapping file is not valid: {0}")]
+    #[error("the mapping file is not valid")]
     Toml(#[from] toml::de::Error),
     /// It contradicts itself or the schemas.
     #[error("the mapping file is not valid: {0}")]

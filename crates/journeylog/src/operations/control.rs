@@ -1,6 +1,6 @@
 //! `pause`, `resume`: a view's projectors rest, wherever they run. `reset`: a view is made again.
 
-use super::{Done, Why, audited, open_store, say};
+use super::{Done, Why, audited, open_store, say, step_by_step};
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
@@ -33,7 +33,7 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
     }
     let store = open_store(settings, 1).await?;
     let log = super::open_log(settings).await?;
-    audited(&store, "reset", Some(view), None, why, json!({}), async {
+    let work = async {
         let mut strangers = Vec::new();
         let all = store.generations(Some(name)).await?;
         for g in all.iter().filter(|g| g.state == State::Following) {
@@ -60,6 +60,6 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         }
         let result = json!({"before": old, "of_another_log": strangers, "discarded_before": discarded});
         Ok(Done::of(Some(new), result))
-    })
-    .await
+    };
+    audited(&store, "reset", Some(view), None, why, json!({}), step_by_step(work)).await
 }

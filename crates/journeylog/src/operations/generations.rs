@@ -1,7 +1,7 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
-use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say};
+use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say, step_by_step};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
@@ -118,7 +118,7 @@ pub async fn drop(settings: &Settings, view: View, number: i64, why: &Why) -> an
         say(format_args!("{}: generation {number} is gone", view.as_str()));
         Ok(Done::of(Some(number), json!({})))
     };
-    audited(&store, "drop", Some(view), Some(number), why, json!({}), work).await
+    audited(&store, "drop", Some(view), Some(number), why, json!({}), step_by_step(work)).await
 }
 
 /// `journeylog generations`.

@@ -1,7 +1,7 @@
 //! `replay`: one patient, folded again from the log.
 
 use super::dead_letters::{columns, generation};
-use super::{Done, Why, audited, open_store};
+use super::{Done, Why, audited, open_store, step_by_step};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
 use domain::views::View;
@@ -34,7 +34,7 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
     let store = open_store(settings, CONNECTIONS).await?;
     let log = super::open_log(settings).await?;
     let detail = json!({"key_hash": key_hash(what.patient.as_bytes()), "apply": what.apply, "scan": what.scan});
-    audited(&store, "replay", what.view, None, why, detail, async {
+    let work = async {
         let (mut differs, mut unknown, mut scanned, mut results) = (false, true, false, Vec::new());
         let names = pseudonyms(&store, what.patient).await?;
         if names.len() > 1 {
@@ -74,8 +74,8 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
         // What was found and is not changed is a finding; what was put right is done.
         let code = if differs && !what.apply { ExitCode::from(crate::commands::REFUSED) } else { ExitCode::SUCCESS };
         Ok(Done { code, ..Done::of(None, json!(results)) })
-    })
-    .await
+    };
+    audited(&store, "replay", what.view, None, why, detail, step_by_step(work)).await
 }
 
 /// The patient, and all pseudonyms that merges tie to them.

@@ -15,17 +15,18 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const COPY_BYTES: usize = 64 << 10;
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;
-/// Ends the transaction of a process that sleeps in the middle of it, or of a machine that is gone: others wait for its locks.
-/// Where the operator has set a limit, that one stays.
-const IDLE_LIMIT: &str = "SELECT set_config('idle_in_transaction_session_timeout', '30s', false) \
-                          WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
+/// What holds on every connection. No notices, such as that there is nothing to drop. And an end to the transaction of a process that
+/// sleeps in the middle of it, or of a machine that is gone, since others wait for its locks; an operator's own limit stays.
+const SESSION: &str = "SET client_min_messages = warning; \
+                       SELECT set_config('idle_in_transaction_session_timeout', '30s', false) \
+                       WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse::<PgConnectOptions>()?.statement_cache_capacity(STATEMENTS);
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(IDLE_LIMIT).await.map(drop) }));
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }));
     match pool.connect_with(options.clone()).await {
         // The pool says only that it took too long; a connection of its own says why.
         Err(sqlx::Error::PoolTimedOut) => {

@@ -2,8 +2,7 @@
 
 use super::{generation, view_of};
 use crate::commands::REFUSED;
-use crate::operations::say;
-use crate::operations::{Done, Why, audited, open_store};
+use crate::operations::{Done, Why, audited, open_store, say, step_by_step};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
 use anyhow::bail;
@@ -69,7 +68,7 @@ pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) 
         Some(id) => Some(view_of(id)?),
         None => selection.view.map(Into::into),
     };
-    audited(&store, operation, view, selection.generation, why, detail, async {
+    let work = async {
         let mut sum = Sum { json, rehearse, ..Sum::default() };
         for (view, info, keys) in chosen(&store, selection, view, json).await? {
             for key in &keys {
@@ -88,8 +87,8 @@ pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) 
             }
         }
         Ok(sum.end())
-    })
-    .await
+    };
+    audited(&store, operation, view, selection.generation, why, detail, step_by_step(work)).await
 }
 
 /// `journeylog dead-letters discard`.
@@ -97,7 +96,7 @@ pub(super) async fn discard(settings: &Settings, id: &str, reason: &str, json: b
     let store = open_store(settings, CONNECTIONS).await?;
     let view = view_of(id)?;
     let why = Why { reason: Some(reason.to_owned()) };
-    audited(&store, "discard", Some(view), None, &why, json!({"id": id}), async {
+    let work = async {
         let Some(full) = store.dead_letter(id).await? else { bail!("no dead letter {id}") };
         let info = generation(&store, view, Some(full.letter.generation)).await?;
         let key = LetterKey {
@@ -118,8 +117,8 @@ pub(super) async fn discard(settings: &Settings, id: &str, reason: &str, json: b
         let mut end = Done { generation: Some(info.number), code: ExitCode::SUCCESS, ..sum.end() };
         end.result["discarded"] = json!(done.discarded);
         Ok(end)
-    })
-    .await
+    };
+    audited(&store, "discard", Some(view), None, &why, json!({"id": id}), step_by_step(work)).await
 }
 
 /// Says something to people: beside the output where that is for a program.
