@@ -115,9 +115,9 @@ The same by FHIR, with the patient's record number, and the pseudonym that it be
 
   curl -s $base/fhir -H 'content-type: application/fhir+json' -d '{"resourceType":"Appointment","id":"A-2","status":"booked",
     "created":"$(date -u +%Y-%m-%dT%H:%M:%SZ)","start":"$(date -u -d '+3 days' +%Y-%m-%dT01:00:00Z)","minutesDuration":20,"participant":[
-    {"actor":{"type":"Patient","identifier":{"system":"http://hospital.example/mrn","value":"00120034"}}}]}'
+    {"actor":{"type":"Patient","identifier":{"system":"http://hospital.example/mrn","value":"00120035"}}}]}'
   curl -s $base/v1/pseudonyms -H "authorization: Bearer \$(cat '$run_dir/staff-token')" \\
-    -H 'content-type: application/json' -d '{"authority":"http://hospital.example/mrn","number":"00120034"}'
+    -H 'content-type: application/json' -d '{"authority":"http://hospital.example/mrn","number":"00120035"}'
 
 HL7 v2 over MLLP: ${hl7:-not taken} (docs/publishing/hl7.md has a sender in a few lines of bash). Who sent what, and how good it was:
 
