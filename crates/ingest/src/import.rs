@@ -46,7 +46,8 @@ pub struct ImportReport {
 /// Reads `file` without yielding: meant for local files.
 ///
 /// # Errors
-/// When the file can't be read, lacks columns, or the log stays unavailable. A bad row is no error but a refusal.
+/// When the file can't be read (the rows before that are imported), lacks columns, or the log stays unavailable. A bad row is no
+/// error but a refusal.
 pub async fn import<R: Read + Send>(
     file: R,
     mapping: &Mapping,
@@ -59,15 +60,11 @@ pub async fn import<R: Read + Send>(
     let mut report = ImportReport::default();
     let mut patients = HashSet::new();
     let mut done = false;
-    let mut broken = None;
+    let mut read = Ok(());
     while !done {
-        let batch = match next_batch(&mut rows, &limits, &mut patients, &mut done) {
-            Ok(batch) => batch,
-            Err(e) => {
-                broken = Some(e);
-                break;
-            }
-        };
+        let mut batch = Batch::with_capacity(limits.batch_lines);
+        read = fill(&mut batch, &mut rows, &limits, &mut patients, &mut done);
+        done |= read.is_err();
         while pipeline.is_full() {
             if let Some(answers) = pipeline.next().await {
                 note(&mut report, &answers, &mut progress)?;
@@ -81,17 +78,17 @@ pub async fn import<R: Read + Send>(
         note(&mut report, &answers, &mut progress)?;
     }
     report.patients = patients.len();
-    broken.map_or(Ok(report), Err)
+    read.map(|()| report)
 }
 
-fn next_batch<R: Read>(
+fn fill<R: Read>(
+    batch: &mut Batch,
     rows: &mut Rows<'_, R>,
     limits: &NdjsonLimits,
     patients: &mut HashSet<u64>,
     done: &mut bool,
-) -> Result<Batch, ImportError> {
+) -> Result<(), ImportError> {
     let now = crate::now();
-    let mut batch = Batch::with_capacity(limits.batch_lines);
     while batch.len() < limits.batch_lines {
         let Some((line, event)) = rows.next()? else {
             *done = true;
@@ -105,7 +102,7 @@ fn next_batch<R: Read>(
         }
         batch.push((line, prepared));
     }
-    Ok(batch)
+    Ok(())
 }
 
 fn note(

@@ -84,7 +84,7 @@ pub async fn step_by_step(work: impl Future<Output = anyhow::Result<Done>>) -> a
         tokio::select! {
             biased;
             done = work => done,
-            () = cancel.cancelled() => bail!("what is done stays, what was under way is rolled back"),
+            () = cancel.cancelled() => bail!("what is done stays; what was under way is rolled back, or was just done: look before you do it again"),
         }
     };
     interruptible(&cancel, work).await
@@ -147,7 +147,7 @@ pub async fn audited(
             store
                 .operation_ends(&id, how, done.generation, &done.result.to_string())
                 .await
-                .context("it is done, but the account of operations doesn't say so")?;
+                .with_context(|| format!("it is {}, but the account of operations doesn't say so", how.as_str()))?;
             Ok(done.code)
         }
         Err(e) => {

@@ -224,8 +224,6 @@ async fn a_view_that_stands_still_is_reported_and_a_paused_one_is_not() {
         let engine = b.engine().await;
         let mut lock = engine.begin(store::Durability::Full).await.unwrap();
         if postgres {
-            // The program's own connections end it after half a minute.
-            lock.execute("SET LOCAL idle_in_transaction_session_timeout = 0", &[]).await.unwrap();
             lock.execute("LOCK TABLE timeline_entries_g1 IN ACCESS EXCLUSIVE MODE", &[]).await.unwrap();
         }
         check_in(&server, 1).await;

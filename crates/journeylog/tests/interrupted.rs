@@ -200,13 +200,22 @@ async fn ctrl_c_gives_up_what_waits_and_the_account_says_so() {
     for (lock, command) in [
         ("checkpoints", vec!["replay", "--patient", &patient, "--view", "timeline", "--apply"]),
         ("timeline_entries_g1", vec!["drop", "timeline", "1"]),
+        ("checkpoints", vec!["reset", "timeline", "--yes", "--reason", "a test"]),
     ] {
         let mut held = engine.begin(Durability::Full).await.unwrap();
         held.execute(&format!("LOCK TABLE {lock} IN ACCESS EXCLUSIVE MODE"), &[]).await.unwrap();
         let child = Command::new(BINARY).args(["--log", &b.log, "--store", &b.store]).args(&command).spawn();
         let mut child = Running(child.unwrap());
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(child.0.try_wait().unwrap().is_none(), "{command:?} waits for the lock");
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let begun = Instant::now();
+        while engine.query(waits, &[]).await.unwrap()[0].int(0) == 0 {
+            assert!(
+                begun.elapsed() < PATIENCE && child.0.try_wait().unwrap().is_none(),
+                "{command:?} waits for the lock"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         ctrl_c(&child);
         assert_eq!(ended(&mut child, Duration::from_secs(5)), Some(1), "{command:?}");
         held.rollback().await.unwrap();

@@ -235,7 +235,7 @@ async fn a_difference_keeps_readers_where_they_are() {
         assert_eq!(engine.execute(sql, &[]).await.unwrap(), 1);
         let out = b.run(&["rebuild", "mot"]);
         assert_eq!(out.code, 3, "{} {}", out.stdout, out.stderr);
-        assert!(out.stdout.contains("1 rows differ") && out.stdout.contains("differs score"), "{}", out.stdout);
+        assert!(out.stdout.contains("1 row differs") && out.stdout.contains("differs score"), "{}", out.stdout);
         assert!(!out.stdout.contains("p-"), "a patient in {}", out.stdout);
         let list = b.run(&["generations", "mot", "--json"]).stdout;
         let active = |list: &str| -> Vec<i64> {

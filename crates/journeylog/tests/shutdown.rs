@@ -192,6 +192,13 @@ async fn a_process_that_was_asleep_does_no_harm() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     signal("-STOP");
     lock.rollback().await.unwrap();
+    let sleeps =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+    let (engine, begun) = (b.engine().await, Instant::now());
+    while engine.query(sleeps, &[]).await.unwrap()[0].int(0) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(25), "it doesn't sleep in a transaction");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // The other one has everything once the session has run out, and the transactions are ended.
     caught_up(&b, &View::ALL).await;
     signal("-CONT");

@@ -173,15 +173,20 @@ impl Engine {
         })
     }
 
-    /// Begins a transaction that only reads, and sees the database as it is at its first statement, however long it lasts.
+    /// Begins a transaction that only reads, and sees the database as it is at its first statement, however long it lasts, also
+    /// between two statements: nobody waits for it.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn snapshot(&self) -> Result<Tx, StoreError> {
         Ok(match &self.pool {
-            Pool::Postgres(pool) => {
-                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
-            }
+            Pool::Postgres(pool) => Tx::Postgres(
+                pool.begin_with(
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                     SET LOCAL idle_in_transaction_session_timeout = 0",
+                )
+                .await?,
+            ),
             Pool::Sqlite(pool, _) => Tx::Sqlite(pool.begin_with("BEGIN").await?, None),
         })
     }

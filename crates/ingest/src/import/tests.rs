@@ -34,6 +34,25 @@ fn count(events: &[domain::Event], kind: &str) -> usize {
     events.iter().filter(|e| e.kind().as_str() == kind).count()
 }
 
+/// What was read before is imported and told; a row that is only half there isn't.
+#[tokio::test]
+async fn a_file_that_breaks_off() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("gone"))
+        }
+    }
+    let mapping = "source = 'test'\nzone = 'UTC'\nidentity = ['patient']\n[time]\ncolumn = 'time'\nformats = ['rfc3339']\n\
+                   [header]\npatient_id = '{patient}'\n[[rule]]\nwhen = {}\nevent = 'PatientCheckedIn'\n";
+    let (log, mapping) = (MemoryLog::new(), Mapping::parse(mapping).unwrap());
+    let rows: &[u8] = b"patient,time\np1,2026-03-09T10:00:00Z\np2,2026-03-09T10:00:00Z\np3,2026-03";
+    let mut told = Progress::default();
+    let done = import(rows.chain(Broken), &mapping, publisher(&log), NdjsonLimits::default(), |p, _| told = *p).await;
+    assert!(matches!(done, Err(ImportError::Read(_))), "{done:?}");
+    assert_eq!((told.lines, told.accepted, log.len()), (2, 2, 2));
+}
+
 #[tokio::test]
 async fn the_sepsis_log_in_full_and_again() {
     let Some(file) = shared("sepsis.csv") else { return };

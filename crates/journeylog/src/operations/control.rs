@@ -31,7 +31,8 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         );
         return Ok(ExitCode::from(super::USAGE));
     }
-    let store = open_store(settings, 1).await?;
+    // The account is written while what was given up may still wait for a lock.
+    let store = open_store(settings, 2).await?;
     let log = super::open_log(settings).await?;
     let work = async {
         let mut strangers = Vec::new();

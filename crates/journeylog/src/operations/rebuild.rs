@@ -245,8 +245,8 @@ impl Job<'_> {
         let rows = found.differences() - letters;
         let letters = if letters > 0 { format!(", and {letters} dead letters") } else { String::new() };
         self.say(format!(
-            "compared with generation {old}: {rows} {} differ{letters}{moving}",
-            if rows == 1 { "row" } else { "rows" }
+            "compared with generation {old}: {rows} {}{letters}{moving}",
+            if rows == 1 { "row differs" } else { "rows differ" }
         ));
         self.say(format!(
             "  {:24} {:>10} {:>10} {:>10} {:>10} {:>10}",

@@ -102,8 +102,15 @@ impl Backends {
         path
     }
 
+    /// The database, for a test that looks into it or holds its locks as long as it likes.
     pub async fn engine(&self) -> store::Engine {
-        store::Engine::connect(&self.store, 2).await.unwrap()
+        let unlimited = if self.store.starts_with("postgres") {
+            let and = if self.store.contains('?') { '&' } else { '?' };
+            format!("{}{and}options=-c%20idle_in_transaction_session_timeout=0", self.store)
+        } else {
+            self.store.clone()
+        };
+        store::Engine::connect(&unlimited, 2).await.unwrap()
     }
 
     pub async fn open_log(&self) -> std::sync::Arc<dyn eventlog::Log> {

@@ -15,11 +15,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const COPY_BYTES: usize = 64 << 10;
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 256;
-/// What holds on every connection. No notices, such as that there is nothing to drop. And an end to the transaction of a process that
-/// sleeps in the middle of it, or of a machine that is gone, since others wait for its locks; an operator's own limit stays.
+/// What holds on every connection. No notices, such as that there is nothing to drop. And an end, after 30 s, to the transaction of a
+/// process that sleeps in the middle of it, or of a machine that is gone, since others wait for its locks; what an operator has
+/// set stays.
 const SESSION: &str = "SET client_min_messages = warning; \
-                       SELECT set_config('idle_in_transaction_session_timeout', '30s', false) \
-                       WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
+                       SELECT set_config(name, '30s', false) FROM pg_settings \
+                       WHERE name = 'idle_in_transaction_session_timeout' AND source = 'default'";
 
 pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse::<PgConnectOptions>()?.statement_cache_capacity(STATEMENTS);
@@ -30,7 +31,8 @@ pub(super) async fn connect(url: &str, connections: u32) -> Result<PgPool, Store
     match pool.connect_with(options.clone()).await {
         // The pool says only that it took too long; a connection of its own says why.
         Err(sqlx::Error::PoolTimedOut) => {
-            Err(PgConnection::connect_with(&options).await.err().unwrap_or(sqlx::Error::PoolTimedOut).into())
+            let alone = async { PgConnection::connect_with(&options).await?.execute(SESSION).await };
+            Err(alone.await.err().unwrap_or(sqlx::Error::PoolTimedOut).into())
         }
         done => Ok(done?),
     }
