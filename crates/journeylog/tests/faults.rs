@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Backends, PATIENCE, Server, caught_up, fold};
+use support::{Backends, PATIENCE, Server, caught_up, fold, tail};
 
 type Random = rand_chacha::ChaCha8Rng;
 const PROJECT: [&str; 4] = ["project", "timeline", "mot", "follow-ups"];
@@ -133,13 +133,6 @@ async fn answers(http: &reqwest::Client, url: &str) -> bool {
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.is_ok()
-}
-
-/// The last lines of a process's log.
-fn tail(log: &Path) -> String {
-    let log = std::fs::read_to_string(log).unwrap_or_default();
-    let lines = log.lines().rev().take(60).collect::<Vec<_>>();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// Posts the lines in chunks, each until every event of it is accepted: a source that resends what it is unsure of.

@@ -102,6 +102,20 @@ impl Backends {
         path
     }
 
+    /// The last lines of every process's log; the whole ones are copied to where they stay.
+    fn keep_logs(&self) -> String {
+        let kept = std::env::temp_dir().join(format!("journeylog-test-logs-{}", std::process::id()));
+        std::fs::create_dir_all(&kept).unwrap();
+        let mut all = format!("the processes' logs are kept in {}\n", kept.display());
+        for file in std::fs::read_dir(self.dir.path()).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|e| e == "log") {
+                std::fs::copy(&file, kept.join(file.file_name().unwrap())).unwrap();
+                all += &format!("-- {}\n{}\n", file.display(), tail(&file));
+            }
+        }
+        all
+    }
+
     /// The database, for a test that looks into it or holds its locks as long as it likes.
     pub async fn engine(&self) -> store::Engine {
         let unlimited = if self.store.starts_with("postgres") {
@@ -243,10 +257,20 @@ pub async fn caught_up(backends: &Backends, views: &[View]) {
             if ends.iter().enumerate().all(|(p, end)| *end == 0 || next.get(&(p as i64)) == Some(&(*end as i64))) {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{} is at {next:?}, the log ends at {ends:?}", view.as_str());
+            if begun.elapsed() > PATIENCE {
+                let logs = backends.keep_logs();
+                panic!("{} is at {next:?}, the log ends at {ends:?}\n{logs}", view.as_str());
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// The last lines of a process's log.
+pub fn tail(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = log.lines().rev().take(60).collect::<Vec<_>>();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// A minimal event, as a system would publish it.
