@@ -26,14 +26,8 @@ pub fn event_id(sender: &str, message_id: &str, index: usize) -> EventId {
 
 /// What is wrong with a site file.
 #[derive(Debug, thiserror::Error)]
-pub enum SiteError {
-    /// It is no TOML of this shape; names the key.
-    #[error("the site file is not valid: {0}")]
-    Toml(#[from] toml::de::Error),
-    /// It contradicts itself.
-    #[error("the site file is not valid: {0}")]
-    Content(String),
-}
+#[error("the site file is not valid: {0}")]
+pub struct SiteError(String);
 
 /// The site file.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,18 +71,18 @@ impl Site {
     /// # Errors
     /// When it has an unknown key or value, or says of one name that it is two authorities.
     pub fn parse(text: &str) -> Result<Self, SiteError> {
-        let site: Self = toml::from_str(text)?;
+        let site: Self = toml::from_str(text).map_err(|e| SiteError(e.to_string()))?;
         let mut seen = BTreeMap::new();
         for (name, authority) in &site.authorities {
             for alias in std::iter::once(name).chain(&authority.aliases) {
                 if let Some(other) = seen.insert(bare(alias), name).filter(|o| *o != name) {
                     let what = format!("authorities: {alias:?} is both {other:?} and {name:?}");
-                    return Err(SiteError::Content(what));
+                    return Err(SiteError(what));
                 }
             }
         }
-        hl7::rules::check(&site.hl7, &site.senders).map_err(SiteError::Content)?;
-        site.fhir.check().map_err(SiteError::Content)?;
+        hl7::rules::check(&site.hl7, &site.senders).map_err(SiteError)?;
+        site.fhir.check().map_err(SiteError)?;
         Ok(site)
     }
 
