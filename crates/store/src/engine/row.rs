@@ -52,8 +52,9 @@ impl StoreError {
             | sqlx::Error::BeginFailed => true,
             sqlx::Error::Database(db) => {
                 let code = db.code().unwrap_or_default();
-                // PostgreSQL: 08 connection, 25006 a server that has just become a standby, 25P03 a transaction that slept, 40
-                // serialisation and deadlock, 53 resources, 55P03 lock, 57P shutdown and start. SQLite: 5 busy, 6 locked, 10 I/O, 13 full.
+                // PostgreSQL: 08 connection, 25006 a server that has just become a standby, 25P03 a transaction that slept,
+                // 40 serialisation and deadlock, 53 resources, 55P03 lock, 57P shutdown and start. SQLite: 5 busy, 6 locked,
+                // 10 I/O, 13 full.
                 match sqlite(&code) {
                     Some(primary) => matches!(primary, 5 | 6 | 10 | 13),
                     None => ["08", "25006", "25P03", "40", "53", "55P03", "57P"].iter().any(|p| code.starts_with(p)),
