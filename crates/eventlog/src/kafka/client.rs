@@ -45,6 +45,8 @@ const SCAN_BYTES: &str = "4194304";
 const SESSION_MS: &str = "10000";
 /// Milliseconds between heartbeats, by which a member also learns of a rebalance.
 const HEARTBEAT_MS: &str = "1000";
+/// Milliseconds between statistics, by which a hanging membership is noticed.
+pub(super) const STATISTICS: (&str, &str) = ("statistics.interval.ms", "5000");
 /// Milliseconds that a reader may take without looking after its membership.
 const POLL_INTERVAL_MS: &str = "300000";
 
@@ -172,6 +174,7 @@ impl Settings {
                 // where to begin is the reader's to say: an offset that is gone must never be skipped silently
                 ("auto.offset.reset", "error"),
                 ISOLATION,
+                STATISTICS,
             ],
         );
         if let Some(id) = &self.instance_id {

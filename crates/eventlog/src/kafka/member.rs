@@ -5,11 +5,13 @@ use crate::Position;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::{ConsumerGroup, Statistics};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What thread and reader share.
 #[derive(Default)]
@@ -55,12 +57,44 @@ pub(super) enum Rebalance {
     },
 }
 
-/// Notes rebalances.
+/// Notes rebalances, and how the handle gets on.
 pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
     /// Another handle has taken its place.
     pub(super) retired: AtomicBool,
     pub(super) health: Arc<Health>,
+    pub(super) progress: Progress,
+}
+
+/// How long a handle may do nothing about its membership, although it is its turn and there is a broker, until a new one takes its
+/// place. After the restart of a broker in the middle of a rebalance librdkafka may hang (seen in one of fifty): it lets partitions
+/// go and is never done (`wait-incr-unassign-to-complete`), or never finds the group's coordinator again (`init`).
+const REJOIN_AFTER: Duration = Duration::from_secs(45);
+
+/// States of a handle that is a member, or waits for the group's other members or for the reader.
+const GETS_ON: [&str; 5] = ["steady", "wait-join", "wait-sync", "wait-assign-call", "wait-unassign-call"];
+
+/// Whether a handle gets on with its group, by librdkafka's statistics.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Since when the next step has been the handle's own.
+    pub(super) idle: Mutex<Option<Instant>>,
+}
+
+impl Progress {
+    pub(super) fn note(&self, statistics: &Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.source != "logical" && broker.state == "UP");
+        let gets_on = |group: &ConsumerGroup| group.state == "up" && GETS_ON.contains(&group.join_state.as_str());
+        let mut idle = lock(&self.idle);
+        *idle = match &statistics.cgrp {
+            Some(group) if connected && !gets_on(group) => idle.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
+    }
+
+    pub(super) fn hangs(&self) -> bool {
+        lock(&self.idle).is_some_and(|since| since.elapsed() > REJOIN_AFTER)
+    }
 }
 
 impl ClientContext for Member {
@@ -70,6 +104,10 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.health.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.progress.note(&statistics);
     }
 }
 
@@ -97,5 +135,57 @@ impl ConsumerContext for Member {
         if let Err(error) = result {
             tracing::debug!(error = %error, "telling the group how far the reader is failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Progress, REJOIN_AFTER, lock};
+    use rdkafka::statistics::{Broker, ConsumerGroup, Statistics};
+    use std::time::Instant;
+
+    fn statistics(state: &str, join_state: &str, (source, broker): (&str, &str)) -> Statistics {
+        let broker = Broker { source: source.to_owned(), state: broker.to_owned(), ..Broker::default() };
+        let (state, join_state) = (state.to_owned(), join_state.to_owned());
+        Statistics {
+            brokers: [("a:1/1".to_owned(), broker)].into(),
+            cgrp: Some(ConsumerGroup { state, join_state, ..ConsumerGroup::default() }),
+            ..Statistics::default()
+        }
+    }
+
+    #[test]
+    fn a_handle_hangs_when_it_is_its_own_turn_and_a_broker_is_there() {
+        let (up, away) = (("learned", "UP"), ("learned", "TRY_CONNECT"));
+        for (state, join_state, broker, idle) in [
+            ("up", "init", up, true),
+            ("up", "wait-incr-unassign-to-complete", up, true),
+            ("wait-broker-transport", "steady", up, true),
+            ("query-coord", "init", up, true),
+            ("query-coord", "init", away, false),
+            // the connection to the coordinator alone, which is one more to the same broker
+            ("query-coord", "init", ("logical", "UP"), false),
+            ("up", "steady", up, false),
+            ("up", "wait-join", up, false),
+            ("up", "wait-sync", up, false),
+            ("up", "wait-assign-call", up, false),
+            ("up", "wait-unassign-call", up, false),
+        ] {
+            let progress = Progress::default();
+            progress.note(&statistics(state, join_state, broker));
+            assert_eq!(lock(&progress.idle).is_some(), idle, "{state} {join_state} {broker:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_goes_on_without_a_break_is_hanging() {
+        let (progress, up) = (Progress::default(), ("learned", "UP"));
+        let since = Instant::now().checked_sub(REJOIN_AFTER * 2).unwrap();
+        *lock(&progress.idle) = Some(since);
+        progress.note(&statistics("up", "init", up));
+        assert!(progress.hangs());
+        progress.note(&statistics("up", "wait-join", up));
+        progress.note(&statistics("up", "init", up));
+        assert!(!progress.hangs());
     }
 }

@@ -33,9 +33,6 @@ const ROOM_EVERY: Duration = Duration::from_millis(1);
 /// How long to wait for a slow reader without polling. After that the partitions are paused, so that polling can go on:
 /// not at once, since pausing throws away what was fetched ahead.
 const STALL: Duration = Duration::from_secs(3);
-/// How long a member that has lost its session waits to be taken back. librdkafka's handle may hang then
-/// (`wait-incr-unassign-to-complete`, seen twice in a hundred restarts of a broker), and a new one is made.
-const REJOIN_AFTER: Duration = Duration::from_secs(45);
 /// How often the group is told how far the reader has come.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -75,8 +72,6 @@ pub(super) struct Poller {
     current: Option<Rebalance>,
     paused: bool,
     committed: Instant,
-    /// Since when the session is lost and no partitions came again.
-    lost: Option<Instant>,
 }
 
 /// The thread is to end.
@@ -107,7 +102,6 @@ impl Poller {
             current: None,
             paused: false,
             committed: Instant::now(),
-            lost: None,
         })
     }
 
@@ -136,7 +130,7 @@ impl Poller {
         if self.committed.elapsed() > COMMIT_EVERY && !self.health.is_down() {
             self.commit();
         }
-        if self.lost.is_some_and(|since| since.elapsed() > REJOIN_AFTER) {
+        if self.consumer.context().progress.hangs() {
             self.join_anew()?;
         }
         self.fill()?;
@@ -148,17 +142,22 @@ impl Poller {
         self.hand_over()
     }
 
-    /// Leaves a handle alone that the group doesn't take back, and joins with a new one.
+    /// Leaves a handle alone that hangs, and joins with a new one, which is given partitions afresh.
     fn join_anew(&mut self) -> Result<(), End> {
-        tracing::warn!(log.topic = self.topic, "the reader group doesn't take this member back, joining anew");
+        tracing::warn!(log.topic = self.topic, "the membership in the reader group hangs, joining anew");
         let new = (self.join)().map_err(End::Failed)?;
         self.consumer.context().retired.store(true, Ordering::Relaxed);
         lock(&self.shared.rebalances).clear();
         let old = std::mem::replace(&mut self.consumer, new);
         // ending it waits for what it hangs on
         std::thread::spawn(move || drop(old));
-        self.active.clear();
-        (self.current, self.paused, self.lost) = (None, false, Some(Instant::now()));
+        let mut partitions = std::mem::take(&mut self.active);
+        if let Some(Rebalance::Assign(told)) = self.current.take() {
+            partitions.extend(told);
+        }
+        self.step += 1;
+        self.outbox.push_back(Event::Revoke { step: self.step, partitions: partitions.into_iter().collect() });
+        self.paused = false;
         Ok(())
     }
 
@@ -215,7 +214,6 @@ impl Poller {
         let step = self.step;
         match &self.current {
             Some(Rebalance::Assign(partitions)) => {
-                self.lost = None;
                 self.outbox.push_back(Event::Assign { step, partitions: partitions.clone() });
             }
             Some(Rebalance::Revoke { partitions, lost }) => {
@@ -228,7 +226,6 @@ impl Poller {
                     // waiting would only keep us from joining again, as would a commit that no coordinator takes
                     self.unassign(&partitions);
                     self.current = None;
-                    self.lost = Some(Instant::now());
                 }
             }
             None => {}
@@ -344,3 +341,6 @@ pub(super) fn sort(error: KafkaError) -> Result<(), LogError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

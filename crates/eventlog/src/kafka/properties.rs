@@ -22,11 +22,12 @@ const INBOX: &str = "the inbox's transactions hang on it";
 const MEMBERS: &str = "the hand-over of partitions hangs on it";
 
 /// What the program sets itself, and why, or where else it is set.
-const OWNED: [(&str, &str); 17] = [
+const OWNED: [(&str, &str); 18] = [
     ("bootstrap.servers", "log.url names the brokers"),
     ("group.id", "projector.group names the groups"),
     ("group.instance.id", "log.instance_id sets it, for those clients that may have it"),
     ("group.protocol", MEMBERS),
+    ("statistics.interval.ms", "a membership that hangs is noticed by it"),
     ("partition.assignment.strategy", MEMBERS),
     ("acks", "an event is confirmed once all replicas in sync have it"),
     ("enable.idempotence", "an event that is sent again must not be there twice"),

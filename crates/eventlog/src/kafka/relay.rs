@@ -4,7 +4,8 @@ mod topics;
 mod transaction;
 
 use super::batch::headers_of;
-use super::client::{Context, Health, ISOLATION, Settings, failed};
+use super::client::{Context, Health, ISOLATION, STATISTICS, Settings, failed};
+use super::member::Progress;
 use super::poll::sort;
 use crate::LogError;
 use crate::options::{KafkaTarget, Options};
@@ -16,6 +17,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
+use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Message, Offset};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +67,7 @@ struct Clients {
 struct Member {
     changed: AtomicBool,
     health: Arc<Health>,
+    progress: Progress,
 }
 
 impl ClientContext for Member {
@@ -74,6 +77,10 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.health.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.progress.note(&statistics);
     }
 }
 
@@ -114,6 +121,7 @@ impl KafkaRelay {
                 ("enable.partition.eof", "false"),
                 ("auto.offset.reset", "earliest"),
                 ISOLATION,
+                STATISTICS,
             ],
         );
         if let Some(id) = &self.settings.instance_id {
@@ -150,7 +158,11 @@ impl KafkaRelay {
                 Ok(transactions) => transactions,
                 Err(failure) => return Err(self.failed(failure)),
             };
-            let member = Member { changed: AtomicBool::new(false), health: self.settings.health.clone() };
+            let member = Member {
+                changed: AtomicBool::new(false),
+                health: self.settings.health.clone(),
+                progress: Progress::default(),
+            };
             let consumer: BaseConsumer<Member> = self.consumer().create_with_context(member).map_err(failed)?;
             consumer.subscribe(&[&self.names.inbox]).map_err(failed)?;
             self.read.clear();
@@ -184,6 +196,11 @@ impl Relay for KafkaRelay {
         if !self.read.is_empty() {
             // nobody has committed what was taken: it must not be passed over
             self.clients = None;
+        }
+        if let Some(hanging) = self.clients.take_if(|clients| clients.consumer.context().progress.hangs()) {
+            tracing::warn!(log.topic = self.names.inbox, "the membership in the inbox's group hangs, joining anew");
+            // ending it waits for what it hangs on
+            std::thread::spawn(move || drop(hanging));
         }
         self.clients()?;
         let Some(clients) = &mut self.clients else { return Ok(Taken::default()) };
