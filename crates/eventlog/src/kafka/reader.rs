@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::client::{Context, Settings, failed};
+use super::member::lock;
 use super::tail::{Stretch, Tails};
 use crate::{LogError, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a question may take.
@@ -27,35 +28,85 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes after which a read ends early.
 const READ_BYTES: usize = 16 << 20;
 
-/// A consumer that joins no group.
+/// Asks and reads with a client that joins no group; with a new one after one that got no answer: librdkafka's may have lost all
+/// its brokers for good (see [`super::member::Progress`]).
 pub(super) struct Reader {
-    settings: Arc<Settings>,
-    consumer: BaseConsumer<Context>,
-    /// One read at a time: it assigns the consumer.
-    turn: Mutex<()>,
+    client: Mutex<Arc<Client>>,
     tails: Tails,
 }
 
 impl Reader {
     pub(super) fn new(settings: Arc<Settings>) -> Result<Self, LogError> {
-        let context = Context(settings.health.clone());
-        let consumer = settings.reader().create_with_context(context).map_err(failed)?;
-        Ok(Self { settings, consumer, turn: Mutex::new(()), tails: Tails::default() })
+        Ok(Self { client: Mutex::new(Arc::new(Client::new(settings)?)), tails: Tails::default() })
     }
 
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, LogError> + Send + 'static,
+        work: impl FnOnce(&Self, &Client) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || work(&this))
-            .await
-            .map_err(|error| LogError::Unavailable(format!("a read of the log ended early: {error}")))?
+        tokio::task::spawn_blocking(move || {
+            let client = lock(&this.client).clone();
+            let answer = work(&this, &client);
+            if matches!(answer, Err(LogError::Unavailable(_))) {
+                this.replace(&client);
+            }
+            answer
+        })
+        .await
+        .map_err(|error| LogError::Unavailable(format!("a read of the log ended early: {error}")))?
+    }
+
+    /// Puts a new client in the place of this one, unless another caller has.
+    fn replace(&self, old: &Arc<Client>) {
+        match Client::new(old.settings.clone()) {
+            Ok(new) => {
+                let mut client = lock(&self.client);
+                if Arc::ptr_eq(&client, old) {
+                    *client = Arc::new(new);
+                }
+            }
+            Err(error) => tracing::warn!(error = %error, "no new client to ask the log"),
+        }
     }
 
     /// Partitions of the topic; nothing where there is no topic.
     pub(super) async fn partitions(self: &Arc<Self>, limit: Duration) -> Result<Option<u32>, LogError> {
-        self.blocking(move |this| this.ask_partitions(limit)).await
+        self.blocking(move |_, client| client.ask_partitions(limit)).await
+    }
+
+    /// First offset and offset after the last record of each partition.
+    pub(super) async fn bounds(self: &Arc<Self>, partitions: u32) -> Result<Vec<(u64, u64)>, LogError> {
+        self.blocking(move |this, client| {
+            client.patiently(|| {
+                let first = client.offsets(partitions, Offset::Beginning)?;
+                // up to where transactions have ended
+                let stable = client.offsets(partitions, Offset::End)?;
+                let bounds: Vec<_> = first.into_iter().zip(stable).collect();
+                let ends = this.tails.ends(&bounds, |stretches| client.last_records(stretches))?;
+                Ok(bounds.iter().zip(ends).map(|((first, _), end)| (*first, end)).collect())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn read(self: &Arc<Self>, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        self.blocking(move |_, client| client.read(partition, from, max)).await
+    }
+}
+
+struct Client {
+    settings: Arc<Settings>,
+    consumer: BaseConsumer<Context>,
+    /// One read at a time: it assigns the consumer.
+    turn: Mutex<()>,
+}
+
+impl Client {
+    fn new(settings: Arc<Settings>) -> Result<Self, LogError> {
+        let context = Context(settings.health.clone());
+        let consumer = settings.reader().create_with_context(context).map_err(failed)?;
+        Ok(Self { settings, consumer, turn: Mutex::new(()) })
     }
 
     /// librdkafka tries again for ever, whatever the reason, and says no more than that there is no connection. So that it is asked
@@ -109,21 +160,6 @@ impl Reader {
         Ok((partitions > 0 && (led || limit.is_zero())).then_some(partitions))
     }
 
-    /// First offset and offset after the last record of each partition.
-    pub(super) async fn bounds(self: &Arc<Self>, partitions: u32) -> Result<Vec<(u64, u64)>, LogError> {
-        self.blocking(move |this| {
-            this.patiently(|| {
-                let first = this.offsets(partitions, Offset::Beginning)?;
-                // up to where transactions have ended
-                let stable = this.offsets(partitions, Offset::End)?;
-                let bounds: Vec<_> = first.into_iter().zip(stable).collect();
-                let ends = this.tails.ends(&bounds, |stretches| this.last_records(stretches))?;
-                Ok(bounds.iter().zip(ends).map(|((first, _), end)| (*first, end)).collect())
-            })
-        })
-        .await
-    }
-
     /// Asks again while the brokers are restarting: what librdkafka knew of the leaders may be out of date then.
     fn patiently<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
         let deadline = Instant::now() + ASK_TIMEOUT;
@@ -162,7 +198,7 @@ impl Reader {
 
     /// The offset of the last record of each stretch, if it has any.
     fn last_records(&self, stretches: &[Stretch]) -> Result<Vec<Option<u64>>, LogError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.turn);
         let last = self.look_back(stretches);
         if let Err(error) = self.consumer.unassign() {
             tracing::debug!(error = %error, "ending a look at the log's end failed");
@@ -212,16 +248,13 @@ impl Reader {
         Ok(last)
     }
 
-    pub(super) async fn read(self: &Arc<Self>, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
-        self.blocking(move |this| {
-            let _turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let records = this.read_now(partition, from, max);
-            if let Err(error) = this.consumer.unassign() {
-                tracing::debug!(error = %error, "ending a read of the log failed");
-            }
-            records
-        })
-        .await
+    fn read(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        let _turn = lock(&self.turn);
+        let records = self.read_now(partition, from, max);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(error = %error, "ending a read of the log failed");
+        }
+        records
     }
 
     fn read_now(&self, partition: u32, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
@@ -262,4 +295,33 @@ impl Reader {
 
 pub(super) fn number(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reader, lock};
+    use crate::kafka::client::Settings;
+    use crate::options::{KafkaTarget, Options};
+    use rdkafka::mocking::MockCluster;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_client_that_gets_no_answer_gives_way_to_a_new_one() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("journeys", 1, 1).unwrap();
+        let (brokers, topic) = (cluster.bootstrap_servers(), "journeys".to_owned());
+        let target = KafkaTarget { brokers, topic, partitions: None, replication: None };
+        let settings = Arc::new(Settings::new(&target, &Options::default()).unwrap());
+        let reader = Arc::new(Reader::new(settings).unwrap());
+        assert_eq!(reader.bounds(1).await.unwrap(), [(0, 0)]);
+        let first = lock(&reader.client).clone();
+        cluster.broker_down(1).unwrap();
+        assert!(reader.bounds(1).await.is_err());
+        assert!(!Arc::ptr_eq(&first, &lock(&reader.client)));
+        cluster.broker_up(1).unwrap();
+        assert_eq!(reader.bounds(1).await.unwrap(), [(0, 0)]);
+        let second = lock(&reader.client).clone();
+        assert_eq!(reader.bounds(1).await.unwrap(), [(0, 0)]);
+        assert!(Arc::ptr_eq(&second, &lock(&reader.client)), "one that works is kept");
+    }
 }
