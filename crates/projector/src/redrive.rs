@@ -3,7 +3,7 @@
 //! The transaction holds the checkpoint of the key's partition. A projector reads which keys are parked only after it has
 //! moved that checkpoint, so that no record is taken twice and none passes one that waits.
 
-use crate::patient::{Difference, difference, rows_of, tables};
+use crate::patient::{Difference, difference, rows_of, tables, text_of};
 use crate::prepare::{Outcome, outcome};
 use crate::sorted::BEHIND;
 use crate::{Projection, ProjectorError, Rejected, isolate};
@@ -80,10 +80,12 @@ pub async fn redrive<P: Projection>(
     done.more = letters.len() > MOST_RECORDS;
     letters.truncate(MOST_RECORDS);
     done.tried = letters.len();
-    let before = rows_of(view, generation, &mut tx, key).await?;
-    let records: Vec<Record> = letters.iter().map(|l| record(partition, key, l)).collect();
     let partitions = tx.checkpoints(generation.view, generation.number).await?.len();
-    let mut kept = sort(view, u32::try_from(partitions).unwrap_or(u32::MAX), &records);
+    let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+    let text = text_of(key, partition, partitions);
+    let before = rows_of(view, generation, &mut tx, text).await?;
+    let records: Vec<Record> = letters.iter().map(|l| record(partition, key, l)).collect();
+    let mut kept = sort(view, partitions, &records);
     let at: Vec<usize> = (0..records.len()).filter(|i| kept.outcomes[*i].is_some()).collect();
     let items: Vec<(&Record, &P::Item)> =
         at.iter().filter_map(|i| Some((&records[*i], kept.outcomes[*i].as_ref()?))).collect();
@@ -116,7 +118,7 @@ pub async fn redrive<P: Projection>(
     };
     done.free = holder.is_none();
     tx.park(generation, partition, key, holder.as_deref()).await?;
-    let after = rows_of(view, generation, &mut tx, key).await?;
+    let after = rows_of(view, generation, &mut tx, text).await?;
     for (((name, target), before), after) in tables(generation).into_iter().zip(before).zip(after) {
         done.rows.extend(difference(view, &name, target, after, before));
     }

@@ -3,7 +3,7 @@
 use crate::patient::gathered::{Gathered, Which, beginnings};
 use crate::patient::known::Known;
 use crate::patient::reader::Reader;
-use crate::patient::{Checked, Scope, check, must, rows_of};
+use crate::patient::{Checked, Scope, check, must, rows_of, text_of};
 use crate::{Projection, ProjectorError};
 use domain::table::Value;
 use std::collections::HashSet;
@@ -88,11 +88,14 @@ async fn knows_all<P: Projection>(
         Some(Value::Bytes(state)) => state.clone(),
         _ => Vec::new(),
     };
+    let partitions = scope.log.partitions();
+    let partition = eventlog::partition_of(key, partitions);
     let mut tx = scope.store.begin(Durability::FromLog).await?;
-    let is = rows_of(scope.view, scope.generation, &mut tx, key).await?.pop().unwrap_or_default();
-    let letters = tx.letter_offsets(scope.generation, eventlog::partition_of(key, scope.log.partitions()), key).await?;
+    let text = text_of(key, partition, partitions);
+    let is = rows_of(scope.view, scope.generation, &mut tx, text).await?.pop().unwrap_or_default();
+    let letters = tx.letter_offsets(scope.generation, partition, key).await?;
     tx.rollback().await?;
-    let must = must(scope.view, scope.log.partitions(), records, &letters).rows.pop().unwrap_or_default();
+    let must = must(scope.view, partitions, records, &letters).rows.pop().unwrap_or_default();
     let has = |is: &domain::table::Row| {
         must.iter().find(|m| m[0] == is[0]).is_some_and(|m| scope.view.has_all(&state(m), &state(is)))
     };

@@ -10,7 +10,7 @@ pub use watch::watch;
 
 use crate::patient::gathered::{Gathered, Which, beginnings, sampled};
 use crate::patient::reader::Reader;
-use crate::patient::{Difference, Scope, by_record_key, check, difference, key_of, must, tables};
+use crate::patient::{Difference, Scope, by_record_key, check, difference, key_of, must, tables, text_of};
 use crate::{Projection, ProjectorError};
 use domain::table::Row;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -225,7 +225,7 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
             if !self.extend(gathered, at.next_offset).await? {
                 return Ok(());
             }
-            for key in self.differing(gathered, at.next_offset, keys, suspicious).await? {
+            for key in self.differing(gathered, partition, at.next_offset, keys, suspicious).await? {
                 self.held(gathered, partition, &key).await?;
             }
             self.progress.keys += keys.len() as u64;
@@ -271,6 +271,7 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
     async fn differing(
         &mut self,
         gathered: &Gathered,
+        partition: u32,
         next: u64,
         keys: &[Vec<u8>],
         suspicious: &Suspicious,
@@ -278,13 +279,16 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         let view = self.scope.view;
         let (mut musts, mut differing) = (Vec::with_capacity(keys.len()), Vec::new());
         let mut wanted: BTreeSet<String> = BTreeSet::new();
+        let partitions = self.scope.log.partitions();
         for key in keys {
-            self.seen.insert(key_number(key));
             let all = gathered.keys.get(key).map(Vec::as_slice).unwrap_or_default();
             let records = &all[..all.partition_point(|r| r.position.offset < next)];
-            let must = must(view, self.scope.log.partitions(), records, &suspicious.letters);
-            let text = std::str::from_utf8(key).unwrap_or_default();
-            wanted.insert(text.to_owned());
+            let must = must(view, partitions, records, &suspicious.letters);
+            let text = text_of(key, partition, partitions);
+            if let Some(text) = text {
+                self.seen.insert(key_number(key));
+                wanted.insert(text.to_owned());
+            }
             for row in must.rows.iter().flatten() {
                 self.seen.insert(key_number(key_of(row).as_bytes()));
                 wanted.insert(key_of(row).to_owned());
@@ -302,7 +306,7 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
         }
         let mut is = by_record_key(view, is);
         for (key, text, must, sure) in musts {
-            let is = is.remove(text).unwrap_or_else(|| vec![Vec::new(); must.rows.len()]);
+            let is = text.and_then(|text| is.remove(text)).unwrap_or_else(|| vec![Vec::new(); must.rows.len()]);
             let targets = tables(self.scope.generation);
             let same = targets
                 .iter()

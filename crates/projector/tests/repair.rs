@@ -11,8 +11,8 @@ use common::{MemoryLog, Shared, event, some};
 use domain::event::Kind;
 use domain::table::{Table, Type};
 use eventlog::{Log, Position};
-use journeylog_projector::{Projection, Scope, Thoroughness, replay, verify, watch};
-use std::collections::BTreeMap;
+use journeylog_projector::{Decision, Projection, Scope, Thoroughness, redrive, replay, verify, watch};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Engine, Store};
@@ -109,6 +109,52 @@ async fn rows_tampered_with_are_found_and_repaired_in_every_table() {
         tampering_is_found_and_repaired(&timeline(), &log, &store).await;
         tampering_is_found_and_repaired(&mot(), &log, &store).await;
         tampering_is_found_and_repaired(&follow_ups(), &log, &store).await;
+    }
+}
+
+/// Records that are no row's: a copy in a partition that is not its key's, and keys that no row can have.
+async fn what_is_no_rows_costs_no_rows<P: Projection + Clone>(view: &P, store: &Store) {
+    let log = MemoryLog::new(4);
+    for n in 0..200 {
+        log.publish(&some(n, 23));
+    }
+    let copied = log.all().into_iter().next().unwrap();
+    let elsewhere = (copied.position.partition + 1) % 4;
+    log.put_into(elsewhere, &copied.key, copied.value.to_vec());
+    for key in [b"p\0x".as_slice(), b"\xff\xfe"] {
+        log.put(key, copied.value.to_vec());
+    }
+    project(view, &log, store).await;
+    let name = view.spec().name;
+    let letters = || async { store.dead_letters(Some(name), None, 10).await.unwrap() };
+    let codes: BTreeSet<String> = letters().await.into_iter().map(|l| l.code).collect();
+    assert_eq!(codes, BTreeSet::from(["wrong_key".to_owned(), "wrong_partition".to_owned()]));
+    let sound = dump(store, view.spec()).await;
+    for repair in [false, true] {
+        assert_eq!(verified(view, &log, store, Thoroughness { repair, ..ALL }).await.1, BTreeMap::new());
+    }
+    let generation = store.generation(view.spec(), 1).await.unwrap();
+    for key in store.letter_keys(Some(name).into(), None, 10).await.unwrap() {
+        for decision in [Decision::Rehearse, Decision::Redrive] {
+            let done = redrive(view, &generation, store, key.partition, &key.key, decision).await.unwrap();
+            assert_eq!((done.tried, done.taken, done.rows.len()), (1, 0, 0));
+        }
+    }
+    // The letters themselves are checked.
+    execute(store, &format!("DELETE FROM dead_letters WHERE view = '{name}'")).await;
+    let (_, found) = verified(view, &log, store, Thoroughness { repair: true, ..ALL }).await;
+    assert_eq!(found, BTreeMap::from([("dead_letters".to_owned(), [3, 0, 0])]));
+    assert_eq!(letters().await.len(), 3);
+    assert!(dump(store, view.spec()).await == sound, "{name} is not as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_no_rows_cost_nobody_theirs() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 12).await.unwrap();
+        what_is_no_rows_costs_no_rows(&timeline(), &store).await;
+        what_is_no_rows_costs_no_rows(&mot(), &store).await;
+        what_is_no_rows_costs_no_rows(&follow_ups(), &store).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! A filled generation beside the live one: it catches up, is compared, and readers are switched to it.
 
 use super::{Phase, Place, patiently};
+use crate::patient::text_of;
 use crate::prepare::{Prepared, outcome};
 use crate::retry::Retry;
 use crate::sorted::{rejection, sort_all};
@@ -131,7 +132,8 @@ pub async fn compare<P: Projection>(
     for (partition, (from, to)) in apart.into_iter().flatten() {
         let mut scan = log.scan(partition, from, to);
         while let Some(batch) = scan.next().await {
-            moving.extend(batch?.into_iter().filter_map(|r| String::from_utf8(r.key.to_vec()).ok()));
+            let batch = batch?;
+            moving.extend(batch.iter().filter_map(|r| text_of(&r.key, partition, log.partitions())).map(str::to_owned));
         }
     }
     let moving: Vec<String> = moving.into_iter().collect();

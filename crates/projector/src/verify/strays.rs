@@ -64,7 +64,9 @@ impl<P: Projection, R: FnMut(Report<'_>) + Send> Lap<'_, P, R> {
                 };
                 let Some(records) = page else { break };
                 self.progress.records += records.len() as u64;
-                let numbers = records.iter().map(|r| key_number(&r.key));
+                let partitions = self.scope.log.partitions();
+                let own = records.iter().filter(|r| eventlog::partition_of(&r.key, partitions) == partition);
+                let numbers = own.map(|r| key_number(&r.key));
                 self.seen.extend(numbers.filter(|n| sampled(*n, self.how.sample)));
             }
             self.next_read = reader.due;
