@@ -47,8 +47,9 @@ const SESSION_MS: &str = "10000";
 const HEARTBEAT_MS: &str = "1000";
 /// Milliseconds between statistics, by which a hanging membership is noticed.
 pub(super) const STATISTICS: (&str, &str) = ("statistics.interval.ms", "5000");
-/// Milliseconds that a reader may take without looking after its membership.
-const POLL_INTERVAL_MS: &str = "300000";
+/// Milliseconds that a member may go without looking after its membership, which is for seconds at most. For so long the broker also
+/// waits in a rebalance for members that are gone. librdkafka wants no less than a session.
+const POLL_INTERVAL_MS: u64 = 45_000;
 
 /// What the inbox moves here is there once its transaction has ended: what was aborted is moved again.
 pub(super) const ISOLATION: (&str, &str) = ("isolation.level", "read_committed");
@@ -151,6 +152,8 @@ impl Settings {
     }
 
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let session = self.properties.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
+        let poll_interval = session.unwrap_or(0).max(POLL_INTERVAL_MS).to_string();
         let mut config = self.layered(
             &[
                 ("queued.max.messages.kbytes", FETCH_QUEUE_KIB),
@@ -163,7 +166,7 @@ impl Settings {
                 ("fetch.wait.max.ms", "100"),
                 ("session.timeout.ms", SESSION_MS),
                 ("heartbeat.interval.ms", HEARTBEAT_MS),
-                ("max.poll.interval.ms", POLL_INTERVAL_MS),
+                ("max.poll.interval.ms", &poll_interval),
             ],
             &[
                 ("group.id", group),
