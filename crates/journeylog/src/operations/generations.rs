@@ -68,7 +68,7 @@ async fn point(
                     bail!("readers see what they saw");
                 }
             }
-            rebuild::switch(&*projection, &generation, &place, SWITCH_PATIENCE).await
+            rebuild::switch(&*projection, &generation, None, &place, SWITCH_PATIENCE).await
         })?;
         let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
         let view = view.as_str();
