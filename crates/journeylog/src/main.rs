@@ -78,6 +78,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(listen) = arguments.listen {
         settings.listen = listen;
     }
+    settings.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
     let code = runtime.block_on(execute(&settings, arguments.command));
     // What still waits for a dead server in a thread of its own must not hold up the end.
