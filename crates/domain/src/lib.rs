@@ -17,6 +17,7 @@ pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod toml_error;
 pub mod views;
 
 /// A map in a fold: made anew for each patient, with few entries, so that the hash costs more than the map.

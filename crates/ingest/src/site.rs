@@ -11,7 +11,7 @@ use crate::hl7::{
     rules::{Hl7, Sender},
 };
 use chrono_tz::Tz;
-use domain::EventId;
+use domain::{EventId, toml_error::describe};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ impl Site {
     /// # Errors
     /// When it has an unknown key or value, or says of one name that it is two authorities.
     pub fn parse(text: &str) -> Result<Self, SiteError> {
-        let site: Self = toml::from_str(text).map_err(|e| SiteError(e.to_string()))?;
+        let site: Self = toml::from_str(text).map_err(|e| SiteError(describe(text, e)))?;
         let mut seen = BTreeMap::new();
         for (name, authority) in &site.authorities {
             for alias in std::iter::once(name).chain(&authority.aliases) {

@@ -3,13 +3,13 @@
 
 use crate::{operations, schemas};
 use clap::{Parser, Subcommand, ValueEnum};
-use domain::views::View;
+use domain::{Micros, views::View};
 use std::path::PathBuf;
 
 /// Patient journeys as events: publish touchpoints, project views, read them.
 ///
 /// Exit codes: 0 done; 1 failed or interrupted; 2 wrong usage; 3 done, but some input was refused or a check found problems; 130 ended at
-/// once by a second Ctrl-C.
+/// once by Ctrl-C, 143 by SIGTERM.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 pub struct Arguments {
@@ -80,8 +80,8 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// End of the window, RFC 3339 [default: 2026-11-01T00:00:00Z].
-        #[arg(long)]
-        until: Option<String>,
+        #[arg(long, value_parser = time)]
+        until: Option<Micros>,
         /// File [default: standard output].
         #[arg(long)]
         output: Option<PathBuf>,
@@ -249,6 +249,10 @@ pub enum Command {
         #[command(subcommand)]
         command: schemas::Command,
     },
+}
+
+fn time(text: &str) -> Result<Micros, &'static str> {
+    Micros::parse(text).ok_or("not an RFC 3339 time with offset")
 }
 
 #[derive(Subcommand)]

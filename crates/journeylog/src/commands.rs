@@ -1,5 +1,6 @@
 //! Commands that do one thing and end.
 
+use crate::operations::tell;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use anyhow::{Context as _, bail};
@@ -41,15 +42,19 @@ async fn open_publisher(settings: &Settings) -> anyhow::Result<Arc<Publisher>> {
 
 /// `journeylog publish`.
 pub async fn publish(settings: &Settings, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let publisher = open_publisher(settings).await?;
-    let mut meter = Meter::new(json, size_of(file)?);
-    let reader: Box<dyn AsyncRead + Unpin + Send> = if file == Path::new("-") {
-        Box::new(tokio::io::stdin())
-    } else {
-        Box::new(tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?)
-    };
-    let reader = meter.bar.wrap_async_read(reader);
     let cancel = interrupted()?;
+    let open = async {
+        let publisher = open_publisher(settings).await?;
+        let reader: Box<dyn AsyncRead + Unpin + Send> = if file == Path::new("-") {
+            Box::new(tokio::io::stdin())
+        } else {
+            Box::new(tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?)
+        };
+        Ok((publisher, reader))
+    };
+    let (publisher, reader) = unless_told(&cancel, "publish", file, open).await?;
+    let mut meter = Meter::new(json, size_of(file)?);
+    let reader = meter.bar.wrap_async_read(reader);
     let reader = Interruptible::new(reader, &cancel);
     let limits = settings.ingest.ndjson(NdjsonLimits::default());
     let done = ingest::publish_ndjson(reader, publisher, limits, |counts, refused| meter.show(counts, refused)).await;
@@ -65,17 +70,21 @@ pub async fn import(
     refused: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let cancel = interrupted()?;
     let text = std::fs::read_to_string(mapping).with_context(|| format!("mapping {}", mapping.display()))?;
     let mapping = Mapping::parse(&text).with_context(|| format!("mapping {}", mapping.display()))?;
     let mut list = match refused {
         Some(path) => Some(std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?),
         None => None,
     };
-    let publisher = open_publisher(settings).await?;
+    let open = async {
+        let publisher = open_publisher(settings).await?;
+        let input = tokio::fs::File::open(file).await.with_context(|| format!("open {}", file.display()))?;
+        Ok((publisher, input.into_std().await))
+    };
+    let (publisher, input) = unless_told(&cancel, "import", file, open).await?;
     let mut meter = Meter::new(json, size_of(file)?);
-    let input = std::fs::File::open(file).with_context(|| format!("open {}", file.display()))?;
     let input = meter.bar.wrap_read(input);
-    let cancel = interrupted()?;
     let input = Interruptible::new(input, &cancel);
     let limits = settings.ingest.ndjson(NdjsonLimits::default());
     let mut listed = Ok(());
@@ -93,6 +102,20 @@ pub async fn import(
     let report = done.await.with_context(|| meter.stopped("import", file, &cancel))?;
     listed.context("the list of refused rows is not complete")?;
     Ok(meter.end(&report.counts))
+}
+
+/// What is done before the first event is read, which with a large log takes a while.
+async fn unless_told<T>(
+    cancel: &CancellationToken,
+    what: &str,
+    file: &Path,
+    open: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => bail!("{what} {}: interrupted before the first event", file.display()),
+        opened = open => opened,
+    }
 }
 
 /// Input that fails once the process is told to end: what was read before is still published.
@@ -187,7 +210,7 @@ impl Meter {
     fn show(&mut self, counts: &Progress, refused: &[Refused]) {
         self.counts = *counts;
         for r in refused {
-            self.bar.suspend(|| eprintln!("line {}: {}", r.line, r.reason));
+            self.bar.suspend(|| tell(format_args!("line {}: {}", r.line, r.reason)));
         }
         self.bar.set_message(self.last());
         if self.shown.elapsed() < PROGRESS_EVERY {
@@ -200,9 +223,9 @@ impl Meter {
             match self.bar.length().filter(|length| *length > 0) {
                 Some(length) => {
                     let percent = self.bar.position().saturating_mul(100) / length;
-                    eprintln!("{percent}% {}, {:.0?} left", self.last(), self.bar.eta());
+                    tell(format_args!("{percent}% {}, {:.0?} left", self.last(), self.bar.eta()));
                 }
-                None => eprintln!("{}", self.last()),
+                None => tell(format_args!("{}", self.last())),
             }
         }
     }
@@ -220,7 +243,7 @@ impl Meter {
         if self.json {
             self.line(true);
         } else {
-            eprintln!("{}", self.last());
+            tell(format_args!("{}", self.last()));
         }
         if counts.refused > 0 { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
     }
@@ -231,15 +254,10 @@ pub fn simulate(
     patients: u64,
     days: u32,
     seed: u64,
-    until: Option<&str>,
+    until: Option<domain::Micros>,
     output: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let until = match until {
-        Some(t) => {
-            domain::Micros::parse(t).with_context(|| format!("--until {t}: not an RFC 3339 time with offset"))?
-        }
-        None => DEFAULT_UNTIL,
-    };
+    let until = until.unwrap_or(DEFAULT_UNTIL);
     let options = journeylog::simulate::Options { patients, days, seed, until };
     let out: Box<dyn std::io::Write> = match output {
         Some(path) => Box::new(std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?),
@@ -252,6 +270,9 @@ pub fn simulate(
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Err(e) => return Err(e).context("simulate"),
     };
-    eprintln!("{} events of {} patients, {} lines sent twice", summary.events, summary.patients, summary.resent);
+    tell(format_args!(
+        "{} events of {} patients, {} lines sent twice",
+        summary.events, summary.patients, summary.resent
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,7 @@ mod telemetry;
 mod views;
 
 use cli::{Arguments, Command, Way};
+use operations::{say, tell};
 use serve::{Roles, serve};
 use settings::Settings;
 
@@ -56,12 +57,16 @@ fn keep_freed_pages() {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(why) = operations::operator() {
+        tell(format_args!("journeylog: {why}"));
+        return ExitCode::from(operations::USAGE);
+    }
     // What is made here (the log, the views, backups, samples) is for the eyes of the process' own user, whatever the shell says.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match run(arguments) {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("journeylog: {e:#}");
+            tell(format_args!("journeylog: {e:#}"));
             ExitCode::FAILURE
         }
     }
@@ -78,6 +83,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(listen) = arguments.listen {
         settings.listen = listen;
     }
+    settings.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio runtime")?;
     let code = runtime.block_on(execute(&settings, arguments.command));
     // What still waits for a dead server in a thread of its own must not hold up the end.
@@ -111,7 +117,7 @@ async fn execute(s: &Settings, command: Command) -> anyhow::Result<ExitCode> {
             commands::import(s, &mapping, &file, refused.as_deref(), json).await
         }
         Command::Simulate { patients, days, seed, until, output } => {
-            commands::simulate(patients, days, seed, until.as_deref(), output.as_deref())
+            commands::simulate(patients, days, seed, until, output.as_deref())
         }
         Command::DeadLetters { command } => dead_letters::run(s, command).await,
         Command::Refused { command } => refused::run(s, command).await,
@@ -144,7 +150,7 @@ async fn execute(s: &Settings, command: Command) -> anyhow::Result<ExitCode> {
         Command::Drop { view, generation, why } => generations::drop(s, view.into(), generation, &why).await,
         Command::Generations { view, json } => generations::list(s, view.map(Into::into), json).await,
         Command::Openapi => {
-            println!("{}", serve::openapi().to_pretty_json().context("OpenAPI")?);
+            say(serve::openapi().to_pretty_json().context("OpenAPI")?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Schemas { command } => schemas::run(&command),

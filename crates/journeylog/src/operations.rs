@@ -25,7 +25,7 @@ pub mod status;
 pub mod verify;
 
 /// Exit code of what was asked for in a way that it isn't done.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 /// Most characters of a reason that is kept.
 const MAX_REASON: usize = 1_000;
 
@@ -37,9 +37,15 @@ pub struct Why {
     pub reason: Option<String>,
 }
 
-/// A reason has words in it.
+/// A reason has words in it, on one line.
 pub fn reason(text: &str) -> Result<String, &'static str> {
-    if text.trim().is_empty() { Err("say why, or leave it out where it isn't demanded") } else { Ok(text.to_owned()) }
+    if text.trim().is_empty() {
+        return Err("say why, or leave it out where it isn't demanded");
+    }
+    if text.contains(char::is_control) {
+        return Err("a reason is one line, without control characters");
+    }
+    Ok(text.to_owned())
 }
 
 /// How an operation ended, for the account.
@@ -69,7 +75,7 @@ pub async fn interruptible(
     match work.await {
         Err(e) if cancel.is_cancelled() => {
             let what = format!("interrupted: {e:#}");
-            let _ = writeln!(std::io::stderr(), "journeylog: {what}");
+            tell(format_args!("journeylog: {what}"));
             let done = Done::of(None, json!({"error": what}));
             Ok(Done { code: ExitCode::FAILURE, interrupted: true, ..done })
         }
@@ -93,6 +99,11 @@ pub async fn step_by_step(work: impl Future<Output = anyhow::Result<Done>>) -> a
 /// Writes a line to whoever reads; where nobody does any more, the operation goes on all the same.
 pub fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same to standard error.
+pub fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Opens the configured store.
@@ -133,7 +144,7 @@ pub async fn audited(
 ) -> anyhow::Result<ExitCode> {
     let reason: Option<String> = why.reason.as_ref().map(|r| r.chars().take(MAX_REASON).collect());
     let new = NewOperation {
-        operator: &operator(),
+        operator: &operator().map_err(anyhow::Error::msg)?,
         operation,
         view: view.map(View::as_str),
         generation,
@@ -170,9 +181,16 @@ pub fn duration(d: Duration) -> String {
 }
 
 /// Who is at the keyboard: JOURNEYLOG_OPERATOR, or the login name.
-fn operator() -> String {
-    let var = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
-    var("JOURNEYLOG_OPERATOR").or_else(|| var("SUDO_USER")).or_else(|| var("USER")).unwrap_or_else(|| "unknown".into())
+pub fn operator() -> Result<String, String> {
+    for name in ["JOURNEYLOG_OPERATOR", "SUDO_USER", "USER"] {
+        match std::env::var(name) {
+            Err(std::env::VarError::NotPresent) => {}
+            Ok(who) if who.is_empty() => {}
+            Ok(who) if !who.contains(char::is_control) => return Ok(who),
+            _ => return Err(format!("{name} must be UTF-8 without control characters")),
+        }
+    }
+    Ok("unknown".into())
 }
 
 #[cfg(test)]

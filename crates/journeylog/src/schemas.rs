@@ -1,6 +1,7 @@
 //! `schemas`: the registry in the source tree, its check and its lock.
 
 use crate::commands::REFUSED;
+use crate::operations::{say, tell};
 use anyhow::Context as _;
 use codec::{check, lock::Lock, tree::Tree};
 use std::path::{Path, PathBuf};
@@ -50,14 +51,19 @@ fn tree(dir: &Path) -> anyhow::Result<(Tree, Lock)> {
 fn check_tree(dir: &Path) -> anyhow::Result<ExitCode> {
     let (tree, lock) = tree(dir)?;
     let problems = check::check(&tree, &lock);
-    eprintln!("{} schemas, {} released versions, {} problems", tree.events.len(), lock.entries.len(), problems.len());
+    tell(format_args!(
+        "{} schemas, {} released versions, {} problems",
+        tree.events.len(),
+        lock.entries.len(),
+        problems.len()
+    ));
     Ok(list(&problems))
 }
 
 /// Lists problems, one a line.
 fn list(problems: &[check::Problem]) -> ExitCode {
     for p in problems {
-        println!("{p}");
+        say(p);
     }
     if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
 }
@@ -70,6 +76,6 @@ fn lock_tree(dir: &Path) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(list(&problems)),
     };
     std::fs::write(dir.join("lock.json"), lock.to_text())?;
-    eprintln!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") });
+    tell(format_args!("locked: {}", if changed.is_empty() { "nothing new".to_owned() } else { changed.join(", ") }));
     Ok(ExitCode::SUCCESS)
 }

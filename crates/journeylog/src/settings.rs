@@ -1,10 +1,12 @@
 //! Configuration: the compiled-in default, then a file, then `JOURNEYLOG_*`, then flags. Unknown keys are errors.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
 use domain::views::View;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 /// The manual of every key.
 pub const DEFAULT: &str = include_str!("../../../config.default.toml");
@@ -160,7 +162,37 @@ pub struct Projector {
     pub verify_keys_per_s: f64,
 }
 
+/// Refuses a value that is out of its range, by its name.
+fn within<T: PartialOrd + Display>(name: &str, value: T, range: RangeInclusive<T>) -> anyhow::Result<()> {
+    ensure!(range.contains(&value), "{name} is {value}, and must be from {} to {}", range.start(), range.end());
+    Ok(())
+}
+
+/// The same for all paths of one file, whether there is one yet or not.
+fn resolved(file: &Path) -> std::io::Result<PathBuf> {
+    let file = std::path::absolute(file)?;
+    file.canonicalize().or_else(|e| match (file.parent(), file.file_name()) {
+        (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+        _ => Err(e),
+    })
+}
+
 impl Settings {
+    /// Refuses what nobody can mean.
+    pub fn check(&self) -> anyhow::Result<()> {
+        within("ingest.max_in_flight_events", self.ingest.max_in_flight_events, 1..=10_000_000)?;
+        within("projector.workers", self.projector.workers, 1..=256)?;
+        within("projector.batch_records", self.projector.batch_records, 1..=1_000_000)?;
+        within("projector.verify_keys_per_s", self.projector.verify_keys_per_s, 0.0..=1e6)?;
+        within("shutdown.drain_limit_s", self.shutdown.drain_limit_s, 0..=86_400)?;
+        if let (Ok(Some(log)), Some(store)) = (eventlog::file(&self.log.url), store::Store::file(&self.store.url))
+            && let (Ok(log), Ok(store)) = (resolved(&log), resolved(&store))
+        {
+            ensure!(log != store, "log.url and store.url name one file, {}: each needs its own", log.display());
+        }
+        Ok(())
+    }
+
     /// How a view is projected.
     pub fn project(&self, view: View) -> anyhow::Result<projector::Options> {
         let prefix = match (self.projector.group.as_str(), eventlog::topic(&self.log.url)?) {
@@ -225,6 +257,9 @@ pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) ->
     let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, config::FileFormat::Toml));
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
+        // What `config` says of a file that is no TOML holds a line of it.
+        let parsed = toml::from_str::<toml::Table>(&text);
+        parsed.map_err(|e| anyhow!("configuration {}: {}", path.display(), domain::toml_error::describe(&text, e)))?;
         builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
     }
     let env = config::Environment::with_prefix("JOURNEYLOG")
@@ -265,6 +300,58 @@ mod tests {
     #[test]
     fn the_example_of_a_site_is_one() {
         ingest::Site::parse(include_str!("../../../deploy/site.example.toml")).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_can_mean_is_refused_by_name() {
+        load(None, env(&[])).unwrap().check().unwrap();
+        for (name, wrong) in [
+            ("ingest.max_in_flight_events", "0"),
+            ("projector.workers", "0"),
+            ("projector.workers", "100000"),
+            ("projector.batch_records", "0"),
+            ("projector.verify_keys_per_s", "-1"),
+            ("projector.verify_keys_per_s", "nan"),
+            ("projector.verify_keys_per_s", "inf"),
+            ("shutdown.drain_limit_s", "1000000000000000000"),
+        ] {
+            let variable = format!("JOURNEYLOG_{}", name.to_uppercase().replace('.', "__"));
+            let e = load(None, env(&[(&variable, wrong)])).unwrap().check().unwrap_err().to_string();
+            assert!(e.contains(name) && e.contains("must be from"), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_log_and_a_store_in_one_file_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("one.db").display().to_string();
+        std::os::unix::fs::symlink(&file, dir.path().join("other.db")).unwrap();
+        let check = |store: &str| {
+            let (log, store) =
+                (format!("sqlite:{file}?partitions=4"), format!("sqlite:{}/{store}", dir.path().display()));
+            load(None, env(&[("JOURNEYLOG_LOG__URL", &log), ("JOURNEYLOG_STORE__URL", &store)])).unwrap().check()
+        };
+        let refused = |store| check(store).unwrap_err().to_string().contains("one.db: each needs its own");
+        assert!(refused("one.db") && refused("./one.db"));
+        check("two.db").unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert!(refused("one.db") && refused("other.db"));
+    }
+
+    /// Somebody takes the events for the configuration, the mapping, …
+    #[test]
+    fn a_file_that_is_no_toml_is_refused_without_its_text() {
+        let events = "# \n{\"patient_id\":\"p-17\"}\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), events).unwrap();
+        for e in [
+            format!("{:#}", load(Some(file.path()), env(&[])).unwrap_err()),
+            ingest::Mapping::parse(events).unwrap_err().to_string(),
+            ingest::Site::parse(events).unwrap_err().to_string(),
+            domain::views::mot::Standards::parse(&[("x.toml", events)]).unwrap_err().to_string(),
+        ] {
+            assert!(e.contains("line 2") && !e.contains("p-17"), "{e}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM: what is told to end comes to its end; a second Ctrl-C ends the process at once.
 
+use crate::operations::tell;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,7 @@ pub fn interrupted() -> anyhow::Result<CancellationToken> {
     let told = cancel.clone();
     tokio::spawn(async move {
         signals.first().await;
-        eprintln!("journeylog: ending; a second Ctrl-C ends at once");
+        tell("journeylog: ending; a second Ctrl-C ends at once");
         told.cancel();
         signals.next_ends();
     });

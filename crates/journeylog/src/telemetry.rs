@@ -1,5 +1,6 @@
 //! Logs, traces and metrics. Traces are off unless an OTLP end point is configured.
 
+use crate::operations::tell;
 use crate::settings::{LogFormat, Telemetry};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -26,7 +27,7 @@ impl Drop for Guard {
         if let Some(provider) = &self.0
             && let Err(e) = provider.shutdown()
         {
-            eprintln!("traces were not flushed: {e}");
+            tell(format_args!("traces were not flushed: {e}"));
         }
     }
 }

@@ -149,6 +149,24 @@ async fn a_reset_view_is_filled_again_and_the_account_says_who_did_it() {
     }
 }
 
+/// The account has a line for each operation, whatever somebody calls himself and whatever an earlier build has taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_adds_lines_to_the_account() {
+    let b = Backends::embedded();
+    let forged = "x\n2026-11-23T06:00:00.000Z  grace  drop timeline: done\u{1b}[A";
+    let refused = b.run_with(&["pause", "mot"], &[("JOURNEYLOG_OPERATOR", forged)]);
+    assert!(refused.code == 2 && refused.stderr.contains("JOURNEYLOG_OPERATOR must be"), "{}", refused.stderr);
+    assert_eq!(b.run(&["operations"]).stdout, "", "nothing was done");
+    let store = store::Store::connect(&b.store, 1).await.unwrap();
+    let (operation, detail) = ("pause", "{}".to_owned());
+    let new =
+        store::NewOperation { operator: forged, operation, view: None, generation: None, reason: Some(forged), detail };
+    store.operation_begins(&new).await.unwrap();
+    let out = b.run(&["operations"]).stdout;
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(out.contains("reason: x\\n2026") && !out.contains('\u{1b}'), "{out}");
+}
+
 /// A reset judges discarded records again, and says so; who goes to a generation with more letters is told what it lacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_becomes_of_discarded_records_is_said() {

@@ -41,6 +41,20 @@ async fn copy_records(from: &Backends, to: &Backends, count: usize) {
     }
 }
 
+#[test]
+fn a_store_in_the_logs_file_and_settings_out_of_range_are_refused() {
+    let mut b = Backends::embedded();
+    let out = b.run_with(&["status"], &[("JOURNEYLOG_PROJECTOR__WORKERS", "0")]);
+    assert!(
+        out.code == 1 && out.stderr.contains("projector.workers is 0, and must be from 1 to 256"),
+        "{}",
+        out.stderr
+    );
+    b.store = b.log.split('?').next().unwrap().to_owned();
+    let out = b.run(&["status"]);
+    assert!(out.code == 1 && out.stderr.contains("log.url and store.url name one file"), "{}", out.stderr);
+}
+
 /// Waits until a projector has ended by itself; its exit code and log.
 async fn ended(mut server: Server) -> (i32, String) {
     let begun = Instant::now();

@@ -148,6 +148,37 @@ async fn ctrl_c_while_publishing_keeps_what_was_accepted() {
     assert_eq!(count().await, 10);
 }
 
+/// Told to end while it still opens what it needs: it ends in good order all the same.
+#[test]
+fn a_signal_before_the_first_event_ends_publish_and_import_in_good_order() {
+    for (signal, import) in [("-INT", false), ("-TERM", false), ("-INT", true)] {
+        let b = Backends::embedded();
+        let (sample, mapping) = (b.sample(5, 1), b.dir.path().join("m.toml"));
+        std::fs::write(&mapping, MAPPING).unwrap();
+        // The site file comes when the process has been told.
+        let site = b.dir.path().join("site.toml");
+        assert!(Command::new("mkfifo").arg(&site).status().unwrap().success());
+        let mut command = Command::new(BINARY);
+        command.args(["--log", &b.log, "--store", &b.store]).env("JOURNEYLOG_SITE__FILE", &site);
+        command.env("JOURNEYLOG_PSEUDONYM_KEY", "for a test alone, at least 32 bytes");
+        match import {
+            true => command.args(["import", "--mapping"]).args([&mapping, &sample]),
+            false => command.arg("publish").arg(&sample),
+        };
+        let mut child = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+        // Opened as soon as the process reads it.
+        let file = std::fs::OpenOptions::new().write(true).open(&site).unwrap();
+        let id = child.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(300));
+        (&file).write_all(b"zone = \"Asia/Seoul\"").unwrap();
+        drop(file);
+        assert_eq!(ended(&mut child, PATIENCE), Some(1), "{signal}");
+        let said = std::io::read_to_string(child.0.stderr.take().unwrap()).unwrap();
+        assert!(said.contains("journeylog: ending;") && said.contains("interrupted"), "{said}");
+    }
+}
+
 /// The file is cut off wherever Ctrl-C meets it: what is counted then is what the log has.
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_while_importing_keeps_what_was_accepted() {

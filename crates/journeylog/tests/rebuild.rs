@@ -363,3 +363,23 @@ fn a_rebuild_goes_on_where_nobody_reads_its_progress() {
     let last = b.run(&["operations", "--limit", "1", "--json"]).stdout;
     assert_eq!(serde_json::from_str::<Json>(&last).unwrap()["outcome"], "done");
 }
+
+/// Whoever read them has enough: neither what is printed nor what is told beside it must make a command panic.
+#[test]
+fn nobody_has_to_read_what_a_command_says() {
+    let b = Backends::embedded();
+    let sample = b.sample(3, 1);
+    for (args, code) in
+        [(vec!["openapi"], 0), (vec!["publish", sample.to_str().unwrap()], 0), (vec!["publish", "no-file"], 1)]
+    {
+        let mut child = Command::new(BINARY)
+            .args(["--log", &b.log, "--store", &b.store])
+            .args(&args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?}");
+    }
+}

@@ -50,14 +50,15 @@ async fn beside<P: Projection + Clone>(view: P, db: &databases::Database) {
         assert_eq!(found.differences(), 0, "{found:?}");
         assert!(found.tables.iter().any(|t| t.rows[0] > 0 && t.rows[1] > 0));
     }
-    let there = rebuild::switch(&*view, &second, &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
+    let there =
+        rebuild::switch(&*view, &second, Some(1), &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
     assert_eq!(there.from, Some(1));
     let info = store.generations(Some(name)).await.unwrap();
     assert_eq!(info.iter().map(|g| g.active).collect::<Vec<_>>(), [false, true]);
     publisher.await.unwrap();
     seen(&store, name, 1, &memory).await;
     seen(&store, name, 2, &memory).await;
-    let back = rebuild::switch(&*view, &first, &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
+    let back = rebuild::switch(&*view, &first, None, &place(&log, &store, &progress, &never), PATIENCE).await.unwrap();
     assert_eq!((back.from, back.closed), (Some(2), 0));
     live.stop().await;
     let (a, b) = (dump(&store, &first).await, dump(&store, &second).await);
@@ -202,7 +203,7 @@ async fn a_generation_that_nobody_follows_catches_up() {
         let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
         let switch = |wait| {
             let (view, second, at) = (&view, &second, place(&log, &store, &progress, &never));
-            async move { rebuild::switch(&**view, second, &at, wait).await }
+            async move { rebuild::switch(&**view, second, Some(1), &at, wait).await }
         };
         assert!(switch(Duration::ZERO).await.unwrap_err().to_string().contains("store"), "it is being built");
         rebuild::rebuild(&view, &second, &place(&log, &store, &progress, &never), &fast(Some(1))).await.unwrap();
@@ -281,7 +282,7 @@ async fn a_scan_that_ends_early_is_not_the_whole() {
             let next = store.begin_rebuild(view.spec(), "{}", &bounds, slice).await.unwrap();
             assert_eq!(next.number, number);
             assert!(rebuild::rebuild(&view, &next, &there, &fast(Some(1))).await.unwrap());
-            let switched = rebuild::switch(&*view, &next, &there, PATIENCE).await.unwrap();
+            let switched = rebuild::switch(&*view, &next, None, &there, PATIENCE).await.unwrap();
             if number == 2 {
                 assert!(switched.closed > 100, "{switched:?}");
             }

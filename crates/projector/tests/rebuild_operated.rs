@@ -109,11 +109,36 @@ async fn a_paused_view_is_switched_at_once_or_not_at_all() {
         assert_eq!(store.checkpoints("timeline", far.number).await.unwrap(), before, "it was filled");
         let begun = Instant::now();
         assert!(rebuild::catch_up(&view, near, 1, &there, &options()).await.unwrap());
-        let switched = rebuild::switch(&*view, near, &there, PATIENCE).await.unwrap();
+        let switched = rebuild::switch(&*view, near, Some(1), &there, PATIENCE).await.unwrap();
         assert!(begun.elapsed() < AT_ONCE && switched.took < AT_ONCE, "{switched:?}");
         assert!((1_001..=2_000).contains(&switched.closed), "{switched:?}: try another number of events");
         let first = store.generation(view.spec(), 1).await.unwrap();
         assert!(dump(&store, &first).await == dump(&store, near).await, "readers would miss something");
+    }
+}
+
+/// Somebody has reset the view meanwhile: what the generation was compared with is not what readers see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_does_not_take_the_place_of_another_than_it_was_compared_with() {
+    for db in databases::all().await {
+        let store = Store::connect(&db.url, 8).await.unwrap();
+        let (_, log) = made(&timeline(), 50, &store, 2).await;
+        let view = Arc::new(timeline());
+        let second = begin(&*view, &log, &store, 50).await;
+        assert!(start(&view, &second, &log, &store, None).task.await.unwrap().unwrap());
+        assert_eq!(store.restart(view.spec(), &[]).await.unwrap(), (3, 1));
+        let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
+        let there = place(&log, &store, &progress, &never);
+        let refused = rebuild::switch(&*view, &second, Some(1), &there, PATIENCE).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("readers see generation 3 of timeline by now"), "{refused:?}");
+        let active =
+            async || store.generations(Some("timeline")).await.unwrap().iter().find(|g| g.active).unwrap().number;
+        assert_eq!(active().await, 3);
+        // Who says so by hand is heard; and a switch whose answer was lost has been done.
+        for instead_of in [None, Some(1)] {
+            rebuild::switch(&*view, &second, instead_of, &there, PATIENCE).await.unwrap();
+            assert_eq!(active().await, 2);
+        }
     }
 }
 

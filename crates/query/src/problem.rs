@@ -119,18 +119,35 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
 /// Reads query parameters.
 pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let mut pairs = query.split('&').map(|p| p.split_once('=').unwrap_or((p, "")));
-    if let Some((name, _)) = pairs.find(|(_, value)| value.contains("%00")) {
-        return Err(Problem::bad_field(name, NUL));
-    }
     let uri = Uri::builder().path_and_query(format!("/?{query}")).build();
     let uri = uri.map_err(|_| Problem::bad_field("query", "is not a query"))?;
+    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).map(|q| q.0).unwrap_or_default();
+    for (name, value) in pairs {
+        if value.contains('\0') {
+            return Err(Problem::bad_field(&name, NUL));
+        }
+        // What is no UTF-8 is decoded to this, which nobody means.
+        if value.contains('\u{fffd}') {
+            return Err(Problem::bad_field(&name, "is not percent-encoded UTF-8"));
+        }
+    }
     axum::extract::Query::try_from_uri(&uri).map(|q| q.0).map_err(|e| {
         let text = e.body_text();
         let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
         let (name, reason) = text.split_once(": ").unwrap_or(("query", text));
-        Problem::bad_field(name, reason)
+        Problem::bad_field(name, plain(reason))
     })
+}
+
+/// Words of our own for what Rust says of a number.
+fn plain(reason: &str) -> &str {
+    match reason {
+        "invalid digit found in string" | "cannot parse integer from empty string" => "must be a whole number",
+        "number too large to fit in target type" | "number too small to fit in target type" => "is out of range",
+        "invalid float literal" | "cannot parse float from empty string" => "must be a number",
+        "provided string was not `true` or `false`" => "must be true or false",
+        other => other,
+    }
 }
 
 /// How long the body of a request may take to come.

@@ -278,6 +278,7 @@ async fn asked_wrongly(f: Fixture) {
         ("/v1/journeys/x?patient_id=%00", 400, "patient_id"),
         ("/v1/mot/alerts?site=a%00", 400, "site"),
         ("/v1/mot/aggregates?department=a%00&by=site", 400, "department"),
+        ("/v1/mot/aggregates?department=%FF&by=site", 400, "department"),
         // [0,"a\u0000","x"]
         ("/v1/mot/alerts?cursor=5b302c22615c7530303030222c2278225d", 400, "cursor"),
         ("/v1/patients/p/timeline?after=0:99", 504, ""),
@@ -296,6 +297,12 @@ async fn asked_wrongly(f: Fixture) {
         }
     }
     assert_eq!(f.get("/v1/patients/p/timeline?after=0:5").await.0, StatusCode::OK);
+    for (limit, reason) in
+        [("ten", "must be a whole number"), ("", "must be a whole number"), ("9999999999", "is out of range")]
+    {
+        let problem = f.get(&format!("/v1/patients/p/timeline?limit={limit}")).await.1;
+        assert_eq!(problem["errors"][0]["reason"], reason, "{limit}");
+    }
 }
 
 #[test]

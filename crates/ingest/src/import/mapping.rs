@@ -1,6 +1,6 @@
 //! The mapping file: which columns say what, and which rows become which event.
 
-use domain::Kind;
+use domain::{Kind, toml_error::describe};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,7 +122,7 @@ impl Mapping {
     /// # Errors
     /// When it is no TOML, has unknown keys, or names events, fields, tables or a zone that there are not.
     pub fn parse(text: &str) -> Result<Self, MappingError> {
-        let mapping: Self = toml::from_str(text).map_err(|e| MappingError(e.to_string()))?;
+        let mapping: Self = toml::from_str(text).map_err(|e| MappingError(describe(text, e)))?;
         mapping.check().map_err(MappingError)?;
         Ok(mapping)
     }

@@ -32,6 +32,18 @@ fn with_reason(command: &clap::Command, name: &str, all: &mut Vec<String>) {
 }
 
 #[test]
+fn an_end_that_is_none_is_wrong_usage() {
+    for line in ["rebuild mot --until", "simulate --until"] {
+        let with = |until| {
+            let words = ["journeylog"].into_iter().chain(line.split(' ')).chain([until]);
+            Arguments::try_parse_from(words).err().map(|e| e.kind())
+        };
+        assert_eq!(with("x"), Some(ErrorKind::ValueValidation), "{line}");
+        assert_eq!(with("2026-11-01T00:00:00Z"), None, "{line}");
+    }
+}
+
+#[test]
 fn a_reason_has_words_in_it_whatever_the_command() {
     let mut all = Vec::new();
     with_reason(&Arguments::command(), "", &mut all);
@@ -45,8 +57,8 @@ fn a_reason_has_words_in_it_whatever_the_command() {
             Arguments::try_parse_from(words).err().map(|e| e.kind())
         };
         assert_eq!(with("a test"), None, "{line}");
-        for blank in ["", " ", "\t\n"] {
-            assert_eq!(with(blank), Some(ErrorKind::ValueValidation), "{line} {blank:?}");
+        for wrong in ["", " ", "\t\n", "x\n2026-11-23T06:00:00.000Z  grace  drop timeline", "\u{1b}[2K", "\u{85}"] {
+            assert_eq!(with(wrong), Some(ErrorKind::ValueValidation), "{line} {wrong:?}");
         }
     }
 }

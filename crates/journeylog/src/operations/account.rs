@@ -58,5 +58,14 @@ fn text(o: &Operation) -> String {
     if let Some(reason) = &o.reason {
         line.push_str(&format!("; reason: {reason}"));
     }
-    line
+    // A row of an earlier build may hold what would look like a further line.
+    let mut printed = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_control() {
+            printed.extend(c.escape_default());
+        } else {
+            printed.push(c);
+        }
+    }
+    printed
 }

@@ -4,7 +4,7 @@
 //! more, the views take from it when they are started.
 
 use super::status::{look, table};
-use super::{Done, Why, audited, interruptible, open_store, say};
+use super::{Done, Why, audited, interruptible, open_store, say, tell};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -133,7 +133,7 @@ async fn remove(partial: &Path) {
         }
         tokio::time::sleep(BETWEEN_REMOVALS).await;
     }
-    eprintln!("journeylog: {} could not be removed and is left{why}", partial.display());
+    tell(format_args!("journeylog: {} could not be removed and is left{why}", partial.display()));
 }
 
 /// Copies the views and then the log, and writes the manifest.

@@ -1,6 +1,6 @@
 //! `pause`, `resume`: a view's projectors rest, wherever they run. `reset`: a view is made again.
 
-use super::{Done, Why, audited, open_store, say, step_by_step};
+use super::{Done, Why, audited, open_store, say, step_by_step, tell};
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
@@ -25,10 +25,10 @@ pub async fn pause(settings: &Settings, view: View, paused: bool, why: &Why) -> 
 pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> anyhow::Result<ExitCode> {
     let name = view.as_str();
     if !yes {
-        eprintln!(
+        tell(format_args!(
             "reset makes {name} again from the start of the log, in sight of its readers: until it has caught up they see a \
              part of it, and ?after= waits in vain. `journeylog rebuild` makes it again without that gap. Say --yes to go on"
-        );
+        ));
         return Ok(ExitCode::from(super::USAGE));
     }
     // The account is written while what was given up may still wait for a lock.

@@ -6,7 +6,7 @@ pub use redrive::{Again, columns};
 
 use super::open_store;
 use crate::cli::ViewName;
-use crate::operations::say;
+use crate::operations::{say, tell};
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use domain::views::View;
@@ -105,7 +105,7 @@ async fn list(
         }
     }
     if let Some(last) = letters.last().filter(|_| letters.len() == limit) {
-        eprintln!("more: --after {}", last.id);
+        tell(format_args!("more: --after {}", last.id));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `switch`, `rollback`, `drop`, `generations`: what becomes of the generations that there are.
 
 use super::rebuild::{SWITCH_PATIENCE, connections};
-use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say, step_by_step};
+use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say, step_by_step, tell};
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
@@ -68,7 +68,7 @@ async fn point(
                     bail!("readers see what they saw");
                 }
             }
-            rebuild::switch(&*projection, &generation, &place, SWITCH_PATIENCE).await
+            rebuild::switch(&*projection, &generation, None, &place, SWITCH_PATIENCE).await
         })?;
         let (from, ms) = (done.from.unwrap_or(0), done.took.as_secs_f64() * 1e3);
         let view = view.as_str();
@@ -92,11 +92,11 @@ async fn say_letters(store: &Store, view: View, number: i64) -> anyhow::Result<(
     if let (Some(now), Some(then)) = (now, then)
         && then.dead_letters > now.dead_letters
     {
-        eprintln!(
+        tell(format_args!(
             "generation {number} has {} dead letters, generation {} that readers see has {}: their records don't count in {number} \
              before `journeylog dead-letters redrive`, or a rebuild",
             then.dead_letters, now.generation.number, now.dead_letters
-        );
+        ));
     }
     Ok(())
 }

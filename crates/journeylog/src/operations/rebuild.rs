@@ -11,7 +11,7 @@ use crate::commands::REFUSED;
 use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{mot, spec, with_view};
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use domain::views::{Until, View};
 use eventlog::Log;
 use meter::Meter;
@@ -123,7 +123,15 @@ impl Job<'_> {
             code = ExitCode::from(REFUSED);
         }
         if !self.arguments.no_switch && (!differs || expected) {
-            let done = rebuild::switch(&**projection, &generation, &place, SWITCH_PATIENCE).await?;
+            let live = self.active.as_ref().map(|g| g.number);
+            let done = rebuild::switch(&**projection, &generation, live, &place, SWITCH_PATIENCE).await;
+            let done = done.with_context(|| {
+                let view = self.view.as_str().replace('_', "-");
+                format!(
+                    "not switched, generation {number} stays beside: `journeylog verify {view} --generation {number}` compares it \
+                     with the log, `journeylog switch {view} {number}` lets readers see it"
+                )
+            })?;
             let ms = done.took.as_secs_f64() * 1e3;
             self.say(format!("readers see generation {number}; the switch took {ms:.0} ms"));
             result["switched"] = json!(true);

@@ -1,6 +1,6 @@
 //! `refused`: what the Kafka inbox refused. Keys, values and the senders' own headers are never shown: they may be a patient's.
 
-use crate::operations::say;
+use crate::operations::{say, tell};
 use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use eventlog::relay::open_topic;
@@ -162,7 +162,7 @@ async fn list(
     })
     .await?;
     if let Some(Position { partition, offset }) = last.filter(|_| listed == limit) {
-        eprintln!("more: --after {partition}:{offset}");
+        tell(format_args!("more: --after {partition}:{offset}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `replay`: one patient, folded again from the log.
 
 use super::dead_letters::{columns, generation};
-use super::{Done, Why, audited, open_store, step_by_step};
+use super::{Done, Why, audited, open_store, step_by_step, tell};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
 use domain::views::View;
@@ -69,7 +69,7 @@ pub async fn replay(settings: &Settings, what: &Replay<'_>, why: &Why) -> anyhow
             }
         }
         if unknown {
-            eprintln!("the log has no event of this patient that the views have taken");
+            tell("the log has no event of this patient that the views have taken");
         }
         // What was found and is not changed is a finding; what was put right is done.
         let code = if differs && !what.apply { ExitCode::from(crate::commands::REFUSED) } else { ExitCode::SUCCESS };

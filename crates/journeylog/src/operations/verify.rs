@@ -1,7 +1,7 @@
 //! `verify`: proof that a view equals the log.
 
 use super::dead_letters::{columns, generation};
-use super::{Done, Why, audited, interruptible, open_store, say};
+use super::{Done, Why, audited, interruptible, open_store, say, tell};
 use crate::commands::{PROGRESS_EVERY, REFUSED};
 use crate::settings::Settings;
 use crate::signals::interrupted;
@@ -29,10 +29,10 @@ pub struct Verify {
 }
 
 /// Reads `1%` or `0.01`.
-pub fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, &'static str> {
     let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |n| (n, 100.0));
-    let share = number.trim().parse::<f64>().map_err(|e| e.to_string())? / unit;
-    if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("a share is above 0 and at most 100%".into()) }
+    let share = number.trim().parse::<f64>().map_or(0.0, |n| n / unit);
+    if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("a share is above 0 and at most 100%, such as 1%") }
 }
 
 /// `journeylog verify`.
@@ -53,7 +53,11 @@ pub async fn verify(settings: &Settings, what: &Verify, why: &Why) -> anyhow::Re
             let scope = Scope { view: &view, generation: &generation, log: &log, store: &store };
             projector::verify(&scope, how, &cancel, |report| meter.show(report)).await?
         });
-        Ok(Done { code: exit_code(&done), interrupted: !is_whole(&done), ..Done::of(None, meter.end(&done)) })
+        Ok(Done {
+            code: exit_code(&done, what.sample),
+            interrupted: !is_whole(&done),
+            ..Done::of(None, meter.end(&done))
+        })
     });
     audited(&store, "verify", Some(what.view), Some(info.number), why, detail, work).await
 }
@@ -63,9 +67,14 @@ fn is_whole(p: &Progress) -> bool {
     p.done >= 1.0
 }
 
+/// Whether a sample took none of the keys that there are.
+fn took_nothing(p: &Progress, sample: f64) -> bool {
+    is_whole(p) && sample < 1.0 && p.keys == 0 && p.records > 0 && p.findings == 0
+}
+
 /// What a check says to a script: only one that saw everything and found nothing says that all is well.
-fn exit_code(p: &Progress) -> ExitCode {
-    match (p.findings, is_whole(p)) {
+fn exit_code(p: &Progress, sample: f64) -> ExitCode {
+    match (p.findings, is_whole(p) && !took_nothing(p, sample)) {
         (0, true) => ExitCode::SUCCESS,
         (0, false) => ExitCode::FAILURE,
         _ => ExitCode::from(REFUSED),
@@ -136,7 +145,12 @@ impl<'a> Meter<'a> {
             say(&line);
         } else {
             let left = Duration::from_secs_f64(left);
-            eprintln!("{:.0}% {} keys, {rate:.0}/s, {} differ, {left:.0?} left", p.done * 100.0, p.keys, p.findings);
+            tell(format_args!(
+                "{:.0}% {} keys, {rate:.0}/s, {} differ, {left:.0?} left",
+                p.done * 100.0,
+                p.keys,
+                p.findings
+            ));
         }
     }
 
@@ -152,6 +166,10 @@ impl<'a> Meter<'a> {
         if interrupted {
             result["interrupted"] = json!(true);
         }
+        let nothing = took_nothing(p, self.what.sample);
+        if nothing {
+            result["nothing_compared"] = json!(true);
+        }
         if self.what.json {
             result["done"] = json!(!interrupted);
             say(&result);
@@ -159,6 +177,7 @@ impl<'a> Meter<'a> {
             let s = self.begun.elapsed().as_secs_f64();
             let end = match (p.findings, self.what.repair) {
                 (n, _) if interrupted => format!("interrupted at {:.0}%: {n} of these differed", p.done * 100.0),
+                _ if nothing => "nothing was compared, the sample takes none of the patients".to_owned(),
                 (0, _) => "the view equals the log".to_owned(),
                 (n, true) => format!("{n} differed and were repaired"),
                 (n, false) => format!("{n} differ (--repair puts them right)"),
@@ -183,10 +202,24 @@ mod tests {
         let what = Verify { view: View::Mot, generation: None, sample: 1.0, repair: false, json: false };
         let end = |done, findings| {
             let p = Progress { done, findings, ..Progress::default() };
-            (Meter::new(&what).end(&p)["interrupted"].clone(), exit_code(&p))
+            (Meter::new(&what).end(&p)["interrupted"].clone(), exit_code(&p, what.sample))
         };
         assert_eq!(end(1.0, 0), (Value::Null, ExitCode::SUCCESS));
         assert_eq!(end(0.9, 0), (json!(true), ExitCode::FAILURE));
         assert_eq!(end(0.9, 1), (json!(true), ExitCode::from(REFUSED)));
+    }
+
+    #[test]
+    fn a_sample_that_takes_nobody_proves_nothing() {
+        let end = |sample, records, keys, findings| {
+            let what = Verify { view: View::Mot, generation: None, sample, repair: false, json: false };
+            let p = Progress { done: 1.0, records, keys, findings };
+            (Meter::new(&what).end(&p)["nothing_compared"].clone(), exit_code(&p, sample))
+        };
+        assert_eq!(end(1e-302, 70, 0, 0), (json!(true), ExitCode::FAILURE));
+        assert_eq!(end(0.1, 70, 0, 1), (Value::Null, ExitCode::from(REFUSED)), "a row of nobody in the log");
+        assert_eq!(end(0.1, 70, 1, 0), (Value::Null, ExitCode::SUCCESS));
+        assert_eq!(end(0.1, 0, 0, 0), (Value::Null, ExitCode::SUCCESS), "an empty view of an empty log");
+        assert_eq!(end(1.0, 70, 0, 0), (Value::Null, ExitCode::SUCCESS), "events that concern nobody");
     }
 }

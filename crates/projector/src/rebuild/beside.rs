@@ -142,19 +142,22 @@ pub async fn compare<P: Projection>(
 
 /// Lets readers see a generation that is followed, in one transaction. What it lacks of what they see now is folded in the
 /// same transaction, so that no reader ever goes back in time. Tries again while locks are held or the gap is too wide.
+/// `instead_of` is what it was compared with: where readers see another one by now, they go on seeing that.
 ///
 /// # Errors
-/// When the generation isn't followed, or stays too far behind for longer than `patience`; and those of log and database.
+/// When the generation isn't followed, or stays too far behind for longer than `patience`; when readers see another one than
+/// `instead_of`; and those of log and database.
 pub async fn switch<P: Projection>(
     view: &P,
     generation: &Generation,
+    instead_of: Option<i64>,
     place: &Place<'_>,
     patience: Duration,
 ) -> Result<Switched, ProjectorError> {
     let &Place { log, store, cancel, .. } = place;
     let (begun, mut retry) = (Instant::now(), Retry::new(patience));
     loop {
-        let e = match attempt(view, generation, log.as_ref(), store).await {
+        let e = match attempt(view, generation, instead_of, log.as_ref(), store).await {
             Ok((from, closed)) => return Ok(Switched { from, closed, took: begun.elapsed() }),
             Err(e) => e,
         };
@@ -169,6 +172,7 @@ pub async fn switch<P: Projection>(
 async fn attempt<P: Projection>(
     view: &P,
     generation: &Generation,
+    instead_of: Option<i64>,
     log: &dyn Log,
     store: &Store,
 ) -> Result<(Option<i64>, u64), ProjectorError> {
@@ -184,6 +188,13 @@ async fn attempt<P: Projection>(
         return Err(StoreError::Configuration(why).into());
     }
     let active = all.iter().find(|g| g.active).map(|g| g.number);
+    if let (Some(old), Some(now)) = (instead_of, active)
+        && now != old
+        && now != number
+    {
+        let why = format!("readers see generation {now} of {} by now, and no longer {old}", generation.view);
+        return Err(StoreError::Configuration(why).into());
+    }
     let mut closed = 0;
     if let Some(active) = active.filter(|a| *a != number) {
         let old = tx.checkpoints(generation.view, active).await?;

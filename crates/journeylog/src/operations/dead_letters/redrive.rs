@@ -2,7 +2,7 @@
 
 use super::{generation, view_of};
 use crate::commands::REFUSED;
-use crate::operations::{Done, Why, audited, open_store, say, step_by_step};
+use crate::operations::{Done, Why, audited, open_store, say, step_by_step, tell};
 use crate::settings::Settings;
 use crate::views::{spec, with_view};
 use anyhow::bail;
@@ -83,7 +83,7 @@ pub(super) async fn redrive(settings: &Settings, again: &Again, rehearse: bool) 
             }
             if keys.len() == MOST_KEYS {
                 let last = keys.last().map(|k| k.key_hash.as_str()).unwrap_or_default();
-                eprintln!("{}: more keys: --view {} --after {last}", view.as_str(), view.as_str());
+                tell(format_args!("{}: more keys: --view {} --after {last}", view.as_str(), view.as_str()));
             }
         }
         Ok(sum.end())
@@ -124,7 +124,7 @@ pub(super) async fn discard(settings: &Settings, id: &str, reason: &str, json: b
 /// Says something to people: beside the output where that is for a program.
 fn remark(json: bool, text: std::fmt::Arguments<'_>) {
     if json {
-        eprintln!("{text}");
+        tell(text);
     } else {
         say(text);
     }

@@ -19,7 +19,7 @@ pub struct Arguments {
     pub(super) standard: Vec<PathBuf>,
     /// Show the past: only what had been recorded by this time (RFC 3339), or lies at or before these positions
     /// (`partition:offset,…`). Such a generation stays beside the live one and never moves; read it with `?generation=`.
-    #[arg(long, value_name = "TIME|POSITION", conflicts_with_all = ["no_switch", "accept_differences"])]
+    #[arg(long, value_name = "TIME|POSITION", value_parser = until, conflicts_with_all = ["no_switch", "accept_differences"])]
     pub(super) until: Option<String>,
     /// With --until and a time: by when it was recorded (what was known), or when it occurred (what had happened).
     #[arg(long, value_enum, default_value = "recorded", requires = "until")]
@@ -53,26 +53,29 @@ enum By {
     Occurred,
 }
 
+/// A time, by when it was recorded, or positions.
+fn end(text: &str) -> Option<Until> {
+    let position = |part: &str| {
+        let (partition, offset) = part.split_once(':')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    };
+    let positions = || text.split(',').map(position).collect::<Option<BTreeMap<u32, u64>>>();
+    Micros::parse(text).map(Until::Recorded).or_else(|| positions().map(Until::Positions))
+}
+
+fn until(text: &str) -> Result<String, &'static str> {
+    let wrong = "neither an RFC 3339 time with offset nor positions such as 3:1042,4:17";
+    end(text).map(|_| text.to_owned()).ok_or(wrong)
+}
+
 impl Arguments {
     /// Where the generation ends.
     fn end(&self) -> anyhow::Result<Option<Until>> {
-        let Some(text) = &self.until else { return Ok(None) };
-        if let Some(time) = Micros::parse(text) {
-            return Ok(Some(match self.by {
-                By::Recorded => Until::Recorded(time),
-                By::Occurred => Until::Occurred(time),
-            }));
-        }
-        let positions = text.split(',').map(|part| {
-            let (partition, offset) = part.split_once(':')?;
-            Some((partition.parse().ok()?, offset.parse().ok()?))
-        });
-        let positions: Option<BTreeMap<u32, u64>> = positions.collect();
-        match positions {
-            Some(_) if self.by == By::Occurred => bail!("--by occurred is for a time, not for positions"),
-            Some(positions) => Ok(Some(Until::Positions(positions))),
-            None => bail!("--until {text}: neither an RFC 3339 time with offset nor positions such as 3:1042,4:17"),
-        }
+        Ok(match (self.until.as_deref().and_then(end), self.by) {
+            (Some(Until::Positions(_)), By::Occurred) => bail!("--by occurred is for a time, not for positions"),
+            (Some(Until::Recorded(time)), By::Occurred) => Some(Until::Occurred(time)),
+            (until, _) => until,
+        })
     }
 
     /// How the generation is made.

@@ -96,7 +96,7 @@ impl Reader<'_> {
 
 pub(super) fn parse_one(name: &str, text: &str) -> Result<Standard, StandardsError> {
     let file: File = toml::from_str(text)
-        .map_err(|e| StandardsError::Syntax { file: name.to_owned(), reason: e.to_string().trim_end().to_owned() })?;
+        .map_err(|e| StandardsError::Syntax { file: name.to_owned(), reason: crate::toml_error::describe(text, e) })?;
     let r = Reader(name);
     let effective_from = Micros::parse(&file.effective_from)
         .ok_or_else(|| r.wrong("effective_from", "must be a time with offset, such as 2020-03-01T00:00:00+09:00"))?;
