@@ -92,11 +92,11 @@ impl SqliteLog {
             .max_connections(READERS)
             .test_before_acquire(false)
             .acquire_timeout(BUSY_TIMEOUT)
-            .connect_lazy_with(connect);
+            .connect_lazy_with(connect.clone());
         let (heads, _) = watch::channel(vec![0; partitions as usize]);
         let shared = Arc::new(Shared { partitions, readers, heads });
         shared.look().await?;
-        Ok(Self { writer: writer::Writer::start(connection, shared.clone()), shared })
+        Ok(Self { writer: writer::Writer::start(connection, connect, shared.clone()), shared })
     }
 }
 

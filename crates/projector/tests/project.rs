@@ -96,6 +96,25 @@ async fn views_equal_the_fold_of_the_log() {
     }
 }
 
+/// SQLite rolls back by itself when the disk is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_out() {
+    let db = databases::sqlite();
+    let store = Store::connect(&db.url, 1).await.unwrap();
+    let log = MemoryLog::new(1);
+    let running = Running::start(timeline(), &log, &store, &options());
+    publish(&log, 0..10);
+    seen(&store, "timeline", &log).await;
+    // no page more than there are, for the only connection that there is
+    store.engine().query("PRAGMA max_page_count = 1", &[]).await.unwrap();
+    publish(&log, 10..600);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    store.engine().query("PRAGMA max_page_count = 1000000", &[]).await.unwrap();
+    seen(&store, "timeline", &log).await;
+    running.stop().await;
+    timeline_is_right(&store, &log).await;
+}
+
 /// Killed anywhere, also between commit and report; two at once on every partition.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_fenced() {

@@ -74,7 +74,11 @@ impl From<store::StoreError> for Problem {
             tracing::warn!(error.code = e.code(), "the read model refuses a value that was asked for");
             return Self::bad_field("", "the read model can't compare a value that was given");
         }
-        Self::unavailable(&e)
+        let mut p = Self::unavailable(&e);
+        if e.is_full() {
+            p.detail = "the read model's disk is full".to_owned();
+        }
+        p
     }
 }
 

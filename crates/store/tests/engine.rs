@@ -97,3 +97,23 @@ async fn errors_are_sorted() {
     assert!(nobody.is_transient());
     assert!(!Engine::connect("mysql://x", 1).await.unwrap_err().is_transient());
 }
+
+/// SQLite rolls back by itself when the disk is full, which its driver doesn't know.
+#[tokio::test]
+async fn what_a_full_disk_refused_is_taken_once_there_is_room() {
+    let db = common::sqlite();
+    let engine = Engine::connect(&db.url, 1).await.unwrap();
+    table(&engine).await;
+    // of this connection alone
+    let limit = engine.query("PRAGMA max_page_count = 16", &[]).await.unwrap();
+    assert_eq!(limit[0].int(0), 16);
+    let mut tx = engine.begin(Durability::Full).await.unwrap();
+    let large = row("a", 1, Some(&"x".repeat(100_000)));
+    let full = tx.upsert(TARGET, &refs(std::slice::from_ref(&large))).await.unwrap_err();
+    assert!(full.is_full() && full.is_transient(), "{full}");
+    drop(tx);
+    let mut tx = engine.begin(Durability::Full).await.unwrap();
+    tx.upsert(TARGET, &refs(&[large])).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(engine.query("SELECT count(*) FROM t1", &[]).await.unwrap()[0].int(0), 1);
+}

@@ -74,13 +74,28 @@ async fn a_lease_is_renewed_released_and_runs_out() {
 async fn the_first_request_under_a_key_is_remembered_for_a_week() {
     for (_db, store) in stores().await {
         let e = store.engine();
-        let first = leases::remember(e, ITEM, "k", "print", NOW).await.unwrap();
+        let first = leases::remember(e, ITEM, "k", "print", NOW, None).await.unwrap();
         assert_eq!((first.at, first.answer), (NOW, None));
-        leases::answer(e, ITEM, "k", "{}").await.unwrap();
-        let again = leases::remember(e, ITEM, "k", "other", NOW + DAY).await.unwrap();
+        leases::answer(e, ITEM, "k", NOW, "{}").await.unwrap();
+        let again = leases::remember(e, ITEM, "k", "other", NOW + DAY, None).await.unwrap();
         assert_eq!((again.fingerprint.as_str(), again.at, again.answer.as_deref()), ("print", NOW, Some("{}")));
-        leases::remember(e, ITEM, "new", "print", NOW + 8 * DAY).await.unwrap();
+        leases::remember(e, ITEM, "new", "print", NOW + 8 * DAY, None).await.unwrap();
         assert_eq!(leases::request(e, ITEM, "k").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_done_gives_way_to_one_that_knows_it() {
+    for (_db, store) in stores().await {
+        let e = store.engine();
+        leases::remember(e, ITEM, "k", "first", NOW, None).await.unwrap();
+        leases::answer(e, ITEM, "k", NOW, "{}").await.unwrap();
+        let second = leases::remember(e, ITEM, "k", "second", NOW + 1, Some(NOW)).await.unwrap();
+        assert_eq!((second.fingerprint.as_str(), second.at, second.answer.as_deref()), ("second", NOW + 1, None));
+        let late = leases::remember(e, ITEM, "k", "late", NOW + 2, Some(NOW)).await.unwrap();
+        assert_eq!(late, second);
+        leases::answer(e, ITEM, "k", NOW, "late").await.unwrap();
+        assert_eq!(leases::request(e, ITEM, "k").await.unwrap(), Some(second));
     }
 }
 

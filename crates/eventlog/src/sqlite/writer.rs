@@ -2,7 +2,7 @@
 
 use super::{Shared, failed, headers};
 use crate::{LogError, NewRecord, Position, partition_of};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe, Connection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,11 +43,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection, shared: Arc<Shared>) -> Self {
+    pub(super) fn start(connection: SqliteConnection, connect: SqliteConnectOptions, shared: Arc<Shared>) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
         let partitions = shared.partitions;
         let end = Arc::new(Notify::new());
-        let task = Mutex::new(Some(tokio::spawn(run(connection, requests, shared, end.clone()))));
+        let task = Mutex::new(Some(tokio::spawn(run(connection, connect, requests, shared, end.clone()))));
         Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), partitions, end, task }
     }
 
@@ -114,6 +114,7 @@ impl Writer {
 
 async fn run(
     mut connection: SqliteConnection,
+    connect: SqliteConnectOptions,
     mut requests: mpsc::Receiver<Request>,
     shared: Arc<Shared>,
     end: Arc<Notify>,
@@ -139,7 +140,7 @@ async fn run(
             .into_iter()
             .map(|request| ((request.answer, request.rows.len(), request._room), request.rows))
             .unzip();
-        match write(&mut connection, rows.into_iter().flatten().collect()).await {
+        match write(&mut connection, &connect, rows.into_iter().flatten().collect()).await {
             Ok((positions, heads)) => {
                 let mut positions = positions.into_iter();
                 shared.raise(heads.into_iter().map(|(partition, head)| (partition as usize, head)));
@@ -165,10 +166,15 @@ async fn run(
 /// Writes rows in one transaction; answers with their positions and the new heads.
 async fn write(
     connection: &mut SqliteConnection,
+    connect: &SqliteConnectOptions,
     rows: Vec<Row>,
 ) -> Result<(Vec<Position>, BTreeMap<u32, u64>), LogError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if connection.is_in_transaction() {
+        // SQLite rolls back by itself where the disk is full or fails. Its driver doesn't know, and begins nothing any more.
+        *connection = SqliteConnection::connect_with(connect).await.map_err(failed)?;
+    }
     let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
     let mut heads = heads(&mut transaction, &rows).await?;
     let mut positions = Vec::with_capacity(rows.len());

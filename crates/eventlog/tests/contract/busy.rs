@@ -69,6 +69,24 @@ async fn a_file_that_another_process_holds_is_busy_and_then_goes_on() {
     assert!(more.is_err(), "nothing comes twice: {more:?}");
 }
 
+/// As where the disk is full: SQLite rolls the whole transaction back by itself, which its driver doesn't know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_rolls_back_by_itself_goes_on_once_it_no_longer_does() {
+    let bed = sqlite().await;
+    assert_eq!(offsets(bed.log.append(numbered(0..1)).await), [0]);
+    let mut other = connect(&bed).await;
+    let full = "create trigger full before insert on records begin select raise(rollback, 'full'); end";
+    sqlx::raw_sql(full).execute(&mut other).await.unwrap();
+    for _ in 0..3 {
+        let answers = bed.log.append(numbered(1..3)).await;
+        let full = |answer: &_| matches!(answer, Err(LogError::Unavailable(why)) if why.contains("full"));
+        assert!(answers.iter().all(full), "{answers:?}");
+    }
+    sqlx::raw_sql("drop trigger full").execute(&mut other).await.unwrap();
+    assert_eq!(offsets(bed.log.append(numbered(1..3)).await), [1, 2]);
+    assert_eq!(values(bed.log.as_ref()).await, [0, 1, 2]);
+}
+
 /// One append takes up all the room until something lets go: another is refused, and taken when it is sent again.
 async fn fills_up(bed: &Bed, letting_go: impl Future<Output = ()>) {
     let log: &dyn Log = bed.log.as_ref();

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use store::views::follow_ups::{ItemRow, leases};
 use uuid::Uuid;
 
-/// Namespace of the event ids that come from an `Idempotency-Key`.
+/// Namespace of the ids of events that are published once however often they are asked for.
 const REQUESTS: Uuid = Uuid::from_u128(0x3b0c_8c52_77f4_5f0a_9a64_51f2_7f0d_c2e9);
 
 /// 409 for a token that no longer holds.
@@ -34,13 +34,39 @@ pub fn must_be_open(row: &ItemRow) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::CONFLICT, "not-open", "Not open", detail))
 }
 
+/// What a request is remembered under.
+struct Key {
+    text: String,
+    kind: Asked,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Under an `Idempotency-Key`.
+    ByKey,
+    /// An attempt under a token. The same again is a further attempt once this one is answered.
+    Attempt,
+    /// A completion under a token. Another one waits until this one is answered; the same again never is another one.
+    Completion,
+}
+
+impl Key {
+    /// The `Idempotency-Key`, or without one what tells the request apart. No header has a U+001F.
+    fn new(given: Option<String>, kind: Asked, otherwise: impl FnOnce() -> String) -> Self {
+        match given {
+            Some(text) => Self { text, kind: Asked::ByKey },
+            None => Self { text: format!("\u{1f}{}", otherwise()), kind },
+        }
+    }
+}
+
 /// A request on its way: what it is about, who asks, when it counts as asked.
 struct Ask<'a> {
     app: &'a App,
     row: &'a ItemRow,
     holder: &'a str,
     token: i64,
-    key: Option<String>,
+    key: Key,
     at: Micros,
 }
 
@@ -58,15 +84,17 @@ impl<'a> Ask<'a> {
         app: &'a App,
         row: &'a ItemRow,
         (holder, token): (&'a str, i64),
-        key: Option<String>,
+        key: Key,
         body: &T,
     ) -> Result<Begun<'a>, Problem> {
         let now = (app.now)();
         let mut ask = Self { app, row, holder, token, key, at: now };
         let (engine, id) = (app.engine(), &row.item_id);
         let print = fingerprint(body);
-        if let Some(key) = &ask.key
-            && let Some(known) = leases::request(engine, id, key).await?
+        let (key, kind) = (&ask.key.text, ask.key.kind);
+        let before = leases::request(engine, id, key).await?;
+        if kind == Asked::ByKey
+            && let Some(known) = before
         {
             ask.at = Micros(known.at);
             return match known.answer {
@@ -77,24 +105,29 @@ impl<'a> Ask<'a> {
         }
         must_be_open(row)?;
         leases::renew(engine, id, holder, token, now.0).await?.ok_or_else(stale)?;
-        if let Some(key) = &ask.key {
-            let known = leases::remember(engine, id, key, &print, now.0).await?;
-            if known.fingerprint != print {
-                return Err(reused());
-            }
-            ask.at = Micros(known.at);
+        // Of requests that run side by side none knows another one's answer: they are one, or exclude each other.
+        let further = |b: &leases::Request| kind == Asked::Attempt || b.fingerprint != print;
+        let done = before.filter(|b| b.answer.is_some() && further(b)).map(|b| b.at);
+        let at = done.map_or(now.0, |done| now.0.max(done + 1));
+        let known = leases::remember(engine, id, key, &print, at, done).await?;
+        if known.fingerprint != print {
+            return Err(if kind == Asked::ByKey { reused() } else { under_way() });
         }
+        if let Some(answer) = known.answer {
+            return Ok(Begun::Answered(read(&answer)?));
+        }
+        ask.at = Micros(known.at);
         Ok(Begun::Go(ask))
     }
 
     fn header(&self, nth: u8, channel: Option<&str>) -> Header {
-        let row = self.row;
-        let id = match &self.key {
-            Some(key) => Uuid::new_v5(&REQUESTS, format!("{}\u{1f}{key}\u{1f}{nth}", row.item_id).as_bytes()),
-            None => Uuid::now_v7(),
+        let (row, key) = (self.row, &self.key.text);
+        let name = match self.key.kind {
+            Asked::ByKey => format!("{}\u{1f}{key}\u{1f}{nth}", row.item_id),
+            Asked::Attempt | Asked::Completion => format!("{}\u{1f}{key}\u{1f}{}\u{1f}{nth}", row.item_id, self.at.0),
         };
         Header {
-            event_id: EventId(id),
+            event_id: EventId(Uuid::new_v5(&REQUESTS, name.as_bytes())),
             // the second event of a request happened after the first
             occurred_at: self.at.plus(i64::from(nth)),
             zone: if row.zone.is_empty() { "UTC".into() } else { row.zone.clone() },
@@ -130,14 +163,13 @@ impl<'a> Ask<'a> {
         let done =
             Done { item_id: self.row.item_id.clone(), event_id: last.event_id, position: last.position, events: shown };
         let engine = self.app.engine();
-        if let Some(key) = &self.key {
-            let answer = serde_json::to_string(&done).unwrap_or_default();
-            leases::answer(engine, &self.row.item_id, key, &answer).await?;
-        }
+        // In this order: who finds the answer and wants something else finds the token stale, too.
         if gives_back {
             let now = (self.app.now)().0;
             leases::release(engine, &self.row.item_id, self.holder, self.token, now).await?;
         }
+        let answer = serde_json::to_string(&done).unwrap_or_default();
+        leases::answer(engine, &self.row.item_id, &self.key.text, self.at.0, &answer).await?;
         Ok(Json(done))
     }
 }
@@ -154,6 +186,16 @@ fn reused() -> Problem {
         "key-reused",
         "Key reused",
         "another request was made under this Idempotency-Key",
+    )
+}
+
+fn under_way() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "under-way",
+        "Under way",
+        "another completion is under way under this token, or ended without an answer: send that one again, or give the item back \
+         and claim it anew",
     )
 }
 
@@ -191,7 +233,8 @@ pub async fn attempts(
     Json(body): Json<Attempt>,
 ) -> Result<Json<Done>, Problem> {
     let (outcome, callback_at) = body.check()?;
-    let key = idempotency_key(&headers)?;
+    let key =
+        Key::new(idempotency_key(&headers)?, Asked::Attempt, || format!("{}\u{1f}{}", body.token, fingerprint(&body)));
     let item = unite::one(app.engine(), &id).await?;
     let row = &item.row;
     let ask = match Ask::begin(&app, row, (&body.holder, body.token), key, &body).await? {
@@ -227,7 +270,7 @@ pub async fn complete(
     headers: HeaderMap,
     Json(body): Json<Complete>,
 ) -> Result<Json<Done>, Problem> {
-    let key = idempotency_key(&headers)?;
+    let key = Key::new(idempotency_key(&headers)?, Asked::Completion, || body.token.to_string());
     let item = unite::one(app.engine(), &id).await?;
     let row = &item.row;
     let checked = body.check(&row.kind)?;

@@ -310,6 +310,36 @@ async fn a_retry_with_the_same_key_publishes_once() {
 }
 
 #[tokio::test]
+async fn what_is_sent_twice_at_once_is_published_once() {
+    let t = Test::new().await;
+    t.event(1, "p1", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
+    let id = id("p1", ItemKind::PostVisit, "e1");
+    let (attempts, complete) = (format!("/v1/follow-ups/{id}/attempts"), format!("/v1/follow-ups/{id}/complete"));
+    let token = t.claim(&id, "kim").await;
+    let of_events = |answers: &[(u16, Js)]| {
+        let good = answers.iter().filter(|(status, _)| *status == 200);
+        good.map(|(_, body)| body["event_id"].to_string()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let attempt = json!({"holder": "kim", "token": token, "channel": "phone", "human": true, "outcome": "no_answer"});
+    let six = || futures::future::join_all((0..6).map(|_| t.post(&attempts, attempt.clone())));
+    let first = of_events(&six().await);
+    assert_eq!((first.len(), t.world.published.lock().await.len()), (1, 1));
+    // once it is answered, the same is a further attempt; where the answer was lost, it isn't
+    let second = of_events(&six().await);
+    assert!(second.len() == 1 && second != first);
+    t.world.store.engine().execute("UPDATE follow_up_requests SET answer = NULL", &[]).await.unwrap();
+    assert_eq!(of_events(&six().await), second);
+    assert_eq!(t.world.published.lock().await.len(), 2);
+
+    let body = |last: &str| json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", last]});
+    let answers = futures::future::join_all(["e", "e", "e", "f", "e", "f"].map(|e| t.post(&complete, body(e)))).await;
+    assert_eq!((of_events(&answers).len(), t.world.published.lock().await.len()), (1, 3), "{answers:?}");
+    let allowed = ["under-way", "stale-token", "not-open"];
+    let refused = answers.iter().filter(|(status, _)| *status != 200);
+    assert!(refused.clone().count() < 5 && refused.clone().all(|(_, b)| allowed.contains(&slug(b))), "{answers:?}");
+}
+
+#[tokio::test]
 async fn a_complaint_takes_a_call_and_a_resolution() {
     let t = Test::new().await;
     t.event(1, "p1", 0, "ComplaintFiled", json!({"complaint_id": "c1", "severity": "high"})).await;

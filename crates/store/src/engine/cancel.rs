@@ -59,14 +59,7 @@ impl Tx {
         match done {
             Ok(_) => Ok(true),
             // Who didn't ask for it must not take it for obedience: `statement_timeout` ends statements by the same code.
-            Err(e) if *stopped.borrow() && e.code().is_some_and(|code| CANCELLED.contains(&code.as_str())) => {
-                if let Self::Sqlite(..) = self {
-                    // SQLite has rolled back already, which its driver doesn't know: a connection that comes back to the pool
-                    // has to have something to roll back. Where a transaction is left, there is.
-                    let _ = self.batch("BEGIN").await;
-                }
-                Ok(false)
-            }
+            Err(e) if *stopped.borrow() && e.code().is_some_and(|code| CANCELLED.contains(&code.as_str())) => Ok(false),
             Err(e) => Err(e),
         }
     }

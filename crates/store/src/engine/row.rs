@@ -38,6 +38,12 @@ impl StoreError {
         })
     }
 
+    /// Whether the database's disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.code().is_some_and(|code| code == "53100" || sqlite(&code) == Some(13))
+    }
+
     /// Whether trying again may help: the connection broke, the server is starting or stopping, or two transactions
     /// got in each other's way.
     #[must_use]
@@ -54,9 +60,9 @@ impl StoreError {
                 let code = db.code().unwrap_or_default();
                 // PostgreSQL: 08 connection, 25006 a server that has just become a standby, 25P03 a transaction that slept,
                 // 40 serialisation and deadlock, 53 resources, 55P03 lock, 57P shutdown and start. SQLite: 5 busy, 6 locked,
-                // 10 I/O, 13 full.
+                // 7 memory, 10 I/O, 13 full.
                 match sqlite(&code) {
-                    Some(primary) => matches!(primary, 5 | 6 | 10 | 13),
+                    Some(primary) => matches!(primary, 5 | 6 | 7 | 10 | 13),
                     None => ["08", "25006", "25P03", "40", "53", "55P03", "57P"].iter().any(|p| code.starts_with(p)),
                 }
             }

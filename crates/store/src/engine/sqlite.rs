@@ -7,7 +7,8 @@ use sqlx::sqlite::{
     SqliteSynchronous, SqliteValueRef,
 };
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Decode, Executor, Row as _, Sqlite, SqlitePool, TypeInfo as _, ValueRef as _,
+    Arguments as _, AssertSqlSafe, Connection as _, Decode, Executor, Row as _, Sqlite, SqlitePool, TypeInfo as _,
+    ValueRef as _,
 };
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,12 @@ pub(super) async fn connect(path: &str, connections: u32) -> Result<SqlitePool, 
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
         options.pragma("wal_autocheckpoint", WAL_PAGES.to_string())
     };
-    let pool =
-        SqlitePoolOptions::new().max_connections(if memory { 1 } else { connections }).test_before_acquire(false);
+    let pool = SqlitePoolOptions::new().max_connections(if memory { 1 } else { connections });
+    // SQLite rolls back by itself where the disk is full or fails, or a statement is cancelled. Its driver doesn't know, and begins
+    // nothing any more: such a connection is replaced.
+    let pool = pool
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
     // An in-memory database lives in its one connection.
     let pool = if memory { pool.idle_timeout(None).max_lifetime(None) } else { pool };
     // Switching to WAL doesn't wait for another process that does the same at this moment.

@@ -121,7 +121,8 @@ pub async fn request(engine: &Engine, item: &str, key: &str) -> Result<Option<Re
     }))
 }
 
-/// Remembers a request under its key, and says what is remembered: of several at once, the first. Forgets what is old.
+/// Remembers a request under its key, and says what is remembered: of several at once, the first. The one that came at `done`
+/// gives way to it. Forgets what is old.
 ///
 /// # Errors
 /// Those of the database.
@@ -131,21 +132,23 @@ pub async fn remember(
     key: &str,
     fingerprint: &str,
     now: i64,
+    done: Option<i64>,
 ) -> Result<Request, StoreError> {
     const SQL: &str = "INSERT INTO follow_up_requests (item_id, request_key, fingerprint, at) VALUES ($1, $2, $3, $4) \
-        ON CONFLICT (item_id, request_key) DO NOTHING";
+        ON CONFLICT (item_id, request_key) DO UPDATE SET fingerprint = excluded.fingerprint, at = excluded.at, answer = NULL \
+        WHERE follow_up_requests.at = $5";
     let old = now.saturating_sub(REMEMBERED);
     engine.execute("DELETE FROM follow_up_requests WHERE at < $1", &[old.into()]).await?;
-    engine.execute(SQL, &[item.into(), key.into(), fingerprint.into(), now.into()]).await?;
+    engine.execute(SQL, &[item.into(), key.into(), fingerprint.into(), now.into(), done.into()]).await?;
     let own = Request { fingerprint: fingerprint.to_owned(), at: now, answer: None };
     Ok(request(engine, item, key).await?.unwrap_or(own))
 }
 
-/// Keeps the answer to a request.
+/// Keeps the answer to the request that came at `at`.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn answer(engine: &Engine, item: &str, key: &str, answer: &str) -> Result<(), StoreError> {
-    const SQL: &str = "UPDATE follow_up_requests SET answer = $3 WHERE item_id = $1 AND request_key = $2";
-    engine.execute(SQL, &[item.into(), key.into(), answer.into()]).await.map(drop)
+pub async fn answer(engine: &Engine, item: &str, key: &str, at: i64, answer: &str) -> Result<(), StoreError> {
+    const SQL: &str = "UPDATE follow_up_requests SET answer = $4 WHERE item_id = $1 AND request_key = $2 AND at = $3";
+    engine.execute(SQL, &[item.into(), key.into(), at.into(), answer.into()]).await.map(drop)
 }
