@@ -20,6 +20,7 @@ use store::views::follow_ups::{Filter, Place, leases};
 use utoipa::{IntoParams, ToSchema};
 
 mod act;
+mod ask;
 mod model;
 mod requests;
 mod unite;
@@ -191,10 +192,10 @@ pub struct Claimed {
 pub async fn claim(State(app): State<Arc<App>>, Id(id): Id, Json(body): Json<Claim>) -> Result<Json<Claimed>, Problem> {
     requests::check_holder(&body.holder)?;
     let item = unite::one(app.engine(), &id).await?;
-    act::must_be_open(&item.row)?;
+    ask::must_be_open(&item.row)?;
     let (engine, now, id) = (app.engine(), (app.now)().0, &item.row.item_id);
     let lease = match body.token {
-        Some(token) => leases::renew(engine, id, &body.holder, token, now).await?.ok_or_else(act::stale)?,
+        Some(token) => leases::renew(engine, id, &body.holder, token, now).await?.ok_or_else(ask::stale)?,
         None => leases::claim(engine, id, &body.holder, now).await?.ok_or_else(|| {
             Problem::new(
                 StatusCode::CONFLICT,
@@ -221,7 +222,7 @@ pub async fn release(
     requests::check_holder(&body.holder)?;
     let item = unite::one(app.engine(), &id).await?;
     let released = leases::release(app.engine(), &item.row.item_id, &body.holder, body.token, (app.now)().0).await?;
-    if released { Ok(StatusCode::NO_CONTENT) } else { Err(act::stale()) }
+    if released { Ok(StatusCode::NO_CONTENT) } else { Err(ask::stale()) }
 }
 
 /// The request's `Idempotency-Key`.
