@@ -69,6 +69,9 @@ pub(super) struct Member {
 /// How long a handle may do nothing about its membership, although it is its turn, until a new one takes its place.
 const REJOIN_AFTER: Duration = Duration::from_secs(30);
 
+/// Microseconds after which a broker to which no connection is made isn't tried any more: one that is away is, every second.
+const UNTRIED_US: i64 = 10_000_000;
+
 /// States of a handle that is a member, or waits for the group's other members or for the reader.
 const GETS_ON: [&str; 5] = ["steady", "wait-join", "wait-sync", "wait-assign-call", "wait-unassign-call"];
 
@@ -76,7 +79,7 @@ const GETS_ON: [&str; 5] = ["steady", "wait-join", "wait-sync", "wait-assign-cal
 ///
 /// A broker that is shutting down says that the cluster has no brokers. librdkafka 2.12 then gives up those that it knows and plans to
 /// begin again with the configured ones; but the plan is cancelled where the thread that has taken the answer comes last, and never
-/// made again. Such a handle has no brokers for ever (one of some fifty restarts of the only broker).
+/// made again. Such a handle has no brokers for ever, or none that it tries (one of some fifty restarts of the only broker).
 #[derive(Default)]
 pub(super) struct Progress {
     /// Since when the next step has been the handle's own.
@@ -85,14 +88,14 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn note(&self, statistics: &Statistics) {
-        let mut brokers = statistics.brokers.values().filter(|broker| broker.source != "logical").peekable();
-        let helpless = brokers.peek().is_none();
+        let brokers = || statistics.brokers.values().filter(|broker| broker.source != "logical");
+        let connected = brokers().any(|broker| broker.state == "UP");
+        // one that was given up may stay in the list, where nobody tries it any more
+        let tried = brokers().any(|broker| broker.state != "INIT" || broker.stateage < UNTRIED_US);
         let gets_on = |group: &ConsumerGroup| group.state == "up" && GETS_ON.contains(&group.join_state.as_str());
         let mut idle = lock(&self.idle);
         *idle = match &statistics.cgrp {
-            Some(group) if !gets_on(group) && (helpless || brokers.any(|broker| broker.state == "UP")) => {
-                idle.or_else(|| Some(Instant::now()))
-            }
+            Some(group) if !gets_on(group) && (connected || !tried) => idle.or_else(|| Some(Instant::now())),
             _ => None,
         };
     }
@@ -150,7 +153,10 @@ mod tests {
     use std::time::Instant;
 
     fn statistics(state: &str, join_state: &str, (source, broker): (&str, &str)) -> Statistics {
-        let broker = Broker { source: source.to_owned(), state: broker.to_owned(), ..Broker::default() };
+        // `INIT 131` is one that has been so for 131 s
+        let (broker, age) = broker.split_once(' ').unwrap_or((broker, "0"));
+        let stateage = age.parse::<i64>().unwrap() * 1_000_000;
+        let broker = Broker { source: source.to_owned(), state: broker.to_owned(), stateage, ..Broker::default() };
         let (state, join_state) = (state.to_owned(), join_state.to_owned());
         Statistics {
             brokers: [("a:1/1".to_owned(), broker)].into(),
@@ -168,6 +174,8 @@ mod tests {
             ("wait-broker-transport", "steady", up, true),
             ("query-coord", "init", up, true),
             ("query-coord", "init", away, false),
+            ("query-coord", "init", ("learned", "INIT 1"), false),
+            ("query-coord", "init", ("learned", "INIT 131"), true),
             // no broker but the coordinator, whose address is another's
             ("query-coord", "init", ("logical", "TRY_CONNECT"), true),
             ("up", "steady", up, false),
