@@ -72,8 +72,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// The environment, but for what isn't text: there it can't be meant for us, unless its name says so.
+fn environment() -> anyhow::Result<Vec<(String, String)>> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named
+        .filter(|(name, _)| name.starts_with("JOURNEYLOG_"))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(anyhow::anyhow!("{name} must be UTF-8")),
+        })
+        .collect()
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut settings = settings::load(arguments.config.as_deref(), std::env::vars())?;
+    let mut settings = settings::load(arguments.config.as_deref(), environment()?.into_iter())?;
     if let Some(url) = arguments.log {
         settings.log.url = url;
     }

@@ -1,9 +1,9 @@
 //! What operators do to views while they run: each is written down in the account of operations.
 
-use crate::settings::Settings;
+use crate::settings::{OPERATOR, Settings};
 use anyhow::{Context as _, bail};
 use domain::views::View;
-use eventlog::Log;
+use eventlog::{Log, LogError};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -122,14 +122,13 @@ pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn Log>> {
 /// Refuses a log that a generation was not made from: readers would see another log's past.
 pub async fn own_log(store: &Store, log: &dyn Log, view: View, generation: i64) -> anyhow::Result<()> {
     let checkpoints = store.checkpoints(view.as_str(), generation).await?;
-    if !projector::made_from(log, &checkpoints).await.context("log")? {
-        bail!(
-            "generation {generation} of {} was not made from this log, or the log is an older copy than the store. Give the \
-             store its own log, or begin the view anew (docs/operations/backup.md)",
-            view.as_str()
-        );
+    match projector::made_from(log, &checkpoints).await {
+        Err(misfit @ LogError::Configuration(_)) => {
+            let name = view.as_str();
+            Err(misfit).context(format!("generation {generation} of {name} doesn't fit this log"))
+        }
+        done => done.context("log"),
     }
-    Ok(())
 }
 
 /// Does something and writes down who did it, why, and what came of it.
@@ -182,12 +181,13 @@ pub fn duration(d: Duration) -> String {
 
 /// Who is at the keyboard: JOURNEYLOG_OPERATOR, or the login name.
 pub fn operator() -> Result<String, String> {
-    for name in ["JOURNEYLOG_OPERATOR", "SUDO_USER", "USER"] {
+    for name in [OPERATOR, "SUDO_USER", "USER"] {
         match std::env::var(name) {
             Err(std::env::VarError::NotPresent) => {}
             Ok(who) if who.is_empty() => {}
             Ok(who) if !who.contains(char::is_control) => return Ok(who),
-            _ => return Err(format!("{name} must be UTF-8 without control characters")),
+            _ if name == OPERATOR => return Err(format!("{name} must be UTF-8 without control characters")),
+            _ => {}
         }
     }
     Ok("unknown".into())

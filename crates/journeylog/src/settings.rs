@@ -15,7 +15,7 @@ const TEST_PREFIX: &str = "JOURNEYLOG_TEST_";
 /// The key of the pseudonyms, which no configuration file holds.
 const PSEUDONYM_KEY: &str = "JOURNEYLOG_PSEUDONYM_KEY";
 /// Who operates, which is no configuration either.
-const OPERATOR: &str = "JOURNEYLOG_OPERATOR";
+pub const OPERATOR: &str = "JOURNEYLOG_OPERATOR";
 
 /// See `config.default.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -180,6 +180,8 @@ fn resolved(file: &Path) -> std::io::Result<PathBuf> {
 impl Settings {
     /// Refuses what nobody can mean.
     pub fn check(&self) -> anyhow::Result<()> {
+        // each connection would have one of its own
+        ensure!(!self.store.url.contains(":memory:"), "store.url names a database in memory, and must name a file");
         within("ingest.max_in_flight_events", self.ingest.max_in_flight_events, 1..=10_000_000)?;
         within("projector.workers", self.projector.workers, 1..=256)?;
         within("projector.batch_records", self.projector.batch_records, 1..=1_000_000)?;

@@ -157,13 +157,17 @@ async fn nobody_adds_lines_to_the_account() {
     let refused = b.run_with(&["pause", "mot"], &[("JOURNEYLOG_OPERATOR", forged)]);
     assert!(refused.code == 2 && refused.stderr.contains("JOURNEYLOG_OPERATOR must be"), "{}", refused.stderr);
     assert_eq!(b.run(&["operations"]).stdout, "", "nothing was done");
+    // a login name is nobody's choice for this
+    let done = b.run_with(&["resume", "mot"], &[("SUDO_USER", forged), ("USER", "kim")]);
+    let account = b.run(&["operations"]).stdout;
+    assert!(done.code == 0 && account.lines().count() == 1 && account.contains("  kim  "), "{account}");
     let store = store::Store::connect(&b.store, 1).await.unwrap();
     let (operation, detail) = ("pause", "{}".to_owned());
     let new =
         store::NewOperation { operator: forged, operation, view: None, generation: None, reason: Some(forged), detail };
     store.operation_begins(&new).await.unwrap();
     let out = b.run(&["operations"]).stdout;
-    assert_eq!(out.lines().count(), 1, "{out}");
+    assert_eq!(out.lines().count(), 2, "{out}");
     assert!(out.contains("reason: x\\n2026") && !out.contains('\u{1b}'), "{out}");
 }
 

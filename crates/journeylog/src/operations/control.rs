@@ -4,6 +4,7 @@ use super::{Done, Why, audited, open_store, say, step_by_step, tell};
 use crate::settings::Settings;
 use anyhow::Context as _;
 use domain::views::View;
+use eventlog::LogError;
 use serde_json::json;
 use std::process::ExitCode;
 use store::State;
@@ -39,8 +40,9 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         let all = store.generations(Some(name)).await?;
         for g in all.iter().filter(|g| g.state == State::Following) {
             let checkpoints = store.checkpoints(name, g.number).await?;
-            if !projector::made_from(log.as_ref(), &checkpoints).await.context("log")? {
-                strangers.push(g.number);
+            match projector::made_from(log.as_ref(), &checkpoints).await {
+                Err(LogError::Configuration(_)) => strangers.push(g.number),
+                done => done.context("log")?,
             }
         }
         let active = all.iter().find(|g| g.active).map_or(0, |g| g.number);

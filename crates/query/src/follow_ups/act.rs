@@ -1,6 +1,6 @@
 //! Attempts and completions.
 
-use super::ask::{Ask, Asked, Begun, Key, fingerprint};
+use super::ask::{Ask, Asked, Begun, Key};
 use super::requests::{Attempt, Complete, Done};
 use super::{idempotency_key, unite};
 use crate::problem::{Id, Json};
@@ -31,11 +31,10 @@ pub async fn attempts(
     Json(body): Json<Attempt>,
 ) -> Result<Json<Done>, Problem> {
     let (outcome, callback_at) = body.check()?;
-    let key =
-        Key::new(idempotency_key(&headers)?, Asked::Attempt, || format!("{}\u{1f}{}", body.token, fingerprint(&body)));
+    let key = Key::new(idempotency_key(&headers)?, Asked::Attempt, body.token, &body);
     let item = unite::one(app.engine(), &id).await?;
     let row = &item.row;
-    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key, &body).await? {
+    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key).await? {
         Begun::Answered(done) => return Ok(Json(done)),
         Begun::Go(ask) => ask,
     };
@@ -68,11 +67,11 @@ pub async fn complete(
     headers: HeaderMap,
     Json(body): Json<Complete>,
 ) -> Result<Json<Done>, Problem> {
-    let key = Key::new(idempotency_key(&headers)?, Asked::Completion, || body.token.to_string());
+    let key = Key::new(idempotency_key(&headers)?, Asked::Completion, body.token, &body);
     let item = unite::one(app.engine(), &id).await?;
     let row = &item.row;
     let checked = body.check(&row.kind)?;
-    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key, &body).await? {
+    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key).await? {
         Begun::Answered(done) => return Ok(Json(done)),
         Begun::Go(ask) => ask,
     };

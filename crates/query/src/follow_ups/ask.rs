@@ -27,10 +27,11 @@ pub fn must_be_open(row: &ItemRow) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::CONFLICT, "not-open", "Not open", detail))
 }
 
-/// What a request is remembered under.
+/// What a request is remembered under, and a hash of what it asks.
 pub(super) struct Key {
     text: String,
     kind: Asked,
+    print: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,11 +46,16 @@ pub(super) enum Asked {
 
 impl Key {
     /// The `Idempotency-Key`, or without one what tells the request apart. No header has a U+001F.
-    pub(super) fn new(given: Option<String>, kind: Asked, otherwise: impl FnOnce() -> String) -> Self {
-        match given {
-            Some(text) => Self { text, kind: Asked::ByKey },
-            None => Self { text: format!("\u{1f}{}", otherwise()), kind },
-        }
+    pub(super) fn new<T: Serialize>(given: Option<String>, kind: Asked, token: i64, body: &T) -> Self {
+        // the same for every version of this program, unlike a hash of the standard library
+        let json = serde_json::to_vec(body).unwrap_or_default();
+        let print = Uuid::new_v5(&REQUESTS, &json).to_string();
+        let (text, kind) = match (given, kind) {
+            (Some(text), _) => (text, Asked::ByKey),
+            (None, Asked::Attempt) => (format!("\u{1f}{token}\u{1f}{print}"), kind),
+            (None, _) => (format!("\u{1f}{token}"), kind),
+        };
+        Self { text, kind, print }
     }
 }
 
@@ -73,38 +79,39 @@ pub(super) enum Begun<'a> {
 
 impl<'a> Ask<'a> {
     /// Checks the lease, unless a retry of the same request had passed that before.
-    pub(super) async fn begin<T: Serialize>(
+    pub(super) async fn begin(
         app: &'a App,
         row: &'a ItemRow,
         (holder, token): (&'a str, i64),
         key: Key,
-        body: &T,
     ) -> Result<Begun<'a>, Problem> {
         let now = (app.now)();
         let mut ask = Self { app, row, holder, token, key, at: now };
         let (engine, id) = (app.engine(), &row.item_id);
-        let print = fingerprint(body);
-        let (key, kind) = (&ask.key.text, ask.key.kind);
+        let Key { text: key, kind, print } = &ask.key;
         let before = leases::request(engine, id, key).await?;
-        if kind == Asked::ByKey
-            && let Some(known) = before
-        {
-            ask.at = Micros(known.at);
-            return match known.answer {
-                _ if known.fingerprint != print => Err(reused()),
-                Some(answer) => Ok(Begun::Answered(read(&answer)?)),
-                None => Ok(Begun::Go(ask)),
-            };
+        if let Some(known) = &before {
+            let same = known.fingerprint == *print;
+            if *kind == Asked::ByKey && !same {
+                return Err(reused());
+            }
+            if same && (*kind != Asked::Attempt || known.answer.is_none()) {
+                ask.at = Micros(known.at);
+                return match &known.answer {
+                    Some(answer) => Ok(Begun::Answered(read(answer)?)),
+                    None => Ok(Begun::Go(ask)),
+                };
+            }
         }
         must_be_open(row)?;
         leases::renew(engine, id, holder, token, now.0).await?.ok_or_else(stale)?;
         // Of requests that run side by side none knows another one's answer: they are one, or exclude each other.
-        let further = |b: &leases::Request| kind == Asked::Attempt || b.fingerprint != print;
+        let further = |b: &leases::Request| *kind == Asked::Attempt || b.fingerprint != *print;
         let done = before.filter(|b| b.answer.is_some() && further(b)).map(|b| b.at);
         let at = done.map_or(now.0, |done| now.0.max(done + 1));
-        let known = leases::remember(engine, id, key, &print, at, done).await?;
-        if known.fingerprint != print {
-            return Err(if kind == Asked::ByKey { reused() } else { under_way() });
+        let known = leases::remember(engine, id, key, print, at, done).await?;
+        if known.fingerprint != *print {
+            return Err(if *kind == Asked::ByKey { reused() } else { under_way() });
         }
         if let Some(answer) = known.answer {
             return Ok(Begun::Answered(read(&answer)?));
@@ -165,12 +172,6 @@ impl<'a> Ask<'a> {
         leases::answer(engine, &self.row.item_id, &self.key.text, self.at.0, &answer).await?;
         Ok(Json(done))
     }
-}
-
-pub(super) fn fingerprint<T: Serialize>(body: &T) -> String {
-    // the same for every version of this program, unlike a hash of the standard library
-    let json = serde_json::to_vec(body).unwrap_or_default();
-    Uuid::new_v5(&REQUESTS, &json).to_string()
 }
 
 fn reused() -> Problem {

@@ -286,27 +286,29 @@ async fn a_stale_token_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_retry_with_the_same_key_publishes_once() {
-    let t = Test::new().await;
-    t.event(1, "p1", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
-    let id = id("p1", ItemKind::PostVisit, "e1");
-    let token = t.claim(&id, "kim").await;
-    let path = format!("/v1/follow-ups/{id}/complete");
-    let body = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", "e"]});
-    let (status, first) = t.send("POST", &path, Some("key-1"), Some(body.clone())).await;
-    assert_eq!(status, 200);
-    set_hour(3);
-    let (status, again) = t.send("POST", &path, Some("key-1"), Some(body.clone())).await;
-    assert_eq!((status, &again), (200, &first), "though the item is closed and the lease is over");
-    // as if the process had died after publishing, before it kept the answer
-    t.world.store.engine().execute("UPDATE follow_up_requests SET answer = NULL", &[]).await.unwrap();
-    let (status, again) = t.send("POST", &path, Some("key-1"), Some(body.clone())).await;
-    assert_eq!((status, &again["event_id"]), (200, &first["event_id"]));
-    assert_eq!(t.world.published.lock().await.len(), 1);
-    let mut other = body;
-    other["answers"][0] = json!("x");
-    let (status, problem) = t.send("POST", &path, Some("key-1"), Some(other)).await;
-    assert_eq!((status, slug(&problem)), (409, "key-reused"));
+async fn a_completion_sent_again_publishes_once() {
+    for key in [Some("key-1"), None] {
+        let t = Test::new().await;
+        t.event(1, "p1", 0, "ConsultEnded", json!({"encounter_id": "e1"})).await;
+        let id = id("p1", ItemKind::PostVisit, "e1");
+        let token = t.claim(&id, "kim").await;
+        let path = format!("/v1/follow-ups/{id}/complete");
+        let body = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", "e"]});
+        let (status, first) = t.send("POST", &path, key, Some(body.clone())).await;
+        assert_eq!(status, 200);
+        set_hour(3);
+        let (status, again) = t.send("POST", &path, key, Some(body.clone())).await;
+        assert_eq!((status, &again), (200, &first), "though the item is closed and the lease is over");
+        // as if the process had died after publishing, before it kept the answer
+        t.world.store.engine().execute("UPDATE follow_up_requests SET answer = NULL", &[]).await.unwrap();
+        let (status, again) = t.send("POST", &path, key, Some(body.clone())).await;
+        assert_eq!((status, &again["event_id"]), (200, &first["event_id"]));
+        assert_eq!(t.world.published.lock().await.len(), 1);
+        let mut other = body;
+        other["answers"][0] = json!("x");
+        let (status, problem) = t.send("POST", &path, key, Some(other)).await;
+        assert_eq!((status, slug(&problem)), (409, if key.is_some() { "key-reused" } else { "not-open" }));
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ struct Faults {
 }
 
 impl Health {
-    pub(super) fn of(brokers: &str) -> Self {
+    pub(in crate::kafka) fn of(brokers: &str) -> Self {
         Self {
             brokers: brokers.to_owned(),
             down: AtomicBool::new(false),

@@ -2,13 +2,13 @@
 
 use super::{Event, Poller};
 use crate::kafka::client::Settings;
-use crate::kafka::member::{Member, Progress, Shared, lock};
+use crate::kafka::member::{Member, PATIENCE, Shared};
 use crate::options::{KafkaTarget, Options};
 use crate::{LogError, Position};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver};
 
@@ -53,11 +53,9 @@ fn a_handle_that_hangs_gives_way_to_a_new_one() {
     let settings = Settings::new(&target, &Options { properties, ..Options::default() }).unwrap();
     let (shared, health, made) = (Arc::<Shared>::default(), settings.health.clone(), Arc::new(AtomicU32::new(0)));
     let (its, count) = (shared.clone(), made.clone());
-    let join = Box::new(move || {
+    let join = Box::new(move |handle| {
         count.fetch_add(1, Ordering::Relaxed);
-        let progress = Progress::default();
-        let member =
-            Member { shared: its.clone(), retired: AtomicBool::new(false), health: settings.health.clone(), progress };
+        let member = Member { shared: its.clone(), handle };
         let consumer: BaseConsumer<Member> = settings.consumer("hangs").create_with_context(member).unwrap();
         consumer.subscribe(&["journeys"]).unwrap();
         Ok::<_, LogError>(consumer)
@@ -68,8 +66,7 @@ fn a_handle_that_hangs_gives_way_to_a_new_one() {
     assigned(&mut poller, &mut events);
     assert_eq!(made.load(Ordering::Relaxed), 1);
 
-    let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    *lock(&poller.consumer.context().progress.idle) = Some(long_ago);
+    poller.consumer.context().handle.idle.store(PATIENCE + 1, Ordering::Relaxed);
     // what the old handle held is taken from the reader before the new one gets it
     let Event::Revoke { partitions, .. } = told(&mut poller, &mut events) else { panic!("no revocation") };
     assert_eq!((partitions.as_slice(), made.load(Ordering::Relaxed)), ([0, 1].as_slice(), 2));

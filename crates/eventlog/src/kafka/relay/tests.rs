@@ -3,6 +3,7 @@
 use super::{KafkaRelay, TRANSACTION_MS};
 use crate::kafka::client::Settings;
 use crate::kafka::client::tests::assert_refused;
+use crate::kafka::member::PATIENCE;
 use crate::options::{KafkaTarget, Options};
 use crate::relay::RelayOptions;
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ fn of(settings: Settings) -> KafkaRelay {
         partitions: (1, 1),
         id: "inbox-inbox-1".to_owned(),
         clients: None,
+        patience: PATIENCE,
         read: BTreeMap::new(),
         fenced: Vec::new(),
     }
