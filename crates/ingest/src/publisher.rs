@@ -8,8 +8,8 @@ use domain::parse::{self, FieldError};
 use domain::{Event, EventId, Micros};
 use eventlog::{Log, LogError, NewRecord, Position};
 use metrics::{Counter, Histogram, counter, histogram};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use window::{Claim, Window};
 
@@ -121,7 +121,12 @@ pub struct Publisher {
     traceparent: fn() -> Option<String>,
     meters: Meters,
     pseudonyms: Option<Pseudonyms>,
+    /// When the log took nothing, if that was the last it did.
+    in_vain: Mutex<Option<Instant>>,
 }
+
+/// How long an append in vain says that the log takes nothing: who sends no more because of it must not wait for ever.
+const IN_VAIN: Duration = Duration::from_secs(10);
 
 impl Publisher {
     /// A publisher to a log.
@@ -138,7 +143,7 @@ impl Publisher {
             append: histogram!("ingest_append_seconds"),
         };
         let window = Window::new(settings.window_events);
-        Self { log, window, traceparent: settings.traceparent, meters, pseudonyms: None }
+        Self { log, window, traceparent: settings.traceparent, meters, pseudonyms: None, in_vain: Mutex::default() }
     }
 
     /// The same, for senders who name patients by record numbers.
@@ -228,6 +233,12 @@ impl Publisher {
         answers
     }
 
+    /// Whether the log took nothing the last time, a moment ago, though it may well answer questions.
+    #[must_use]
+    pub fn appends_in_vain(&self) -> bool {
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < IN_VAIN)
+    }
+
     /// One answer per record, whatever the log does.
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<Position, Refusal>> {
         let sent = records.len();
@@ -249,6 +260,8 @@ impl Publisher {
             })
             .collect();
         results.resize(sent, Err(Refusal::Unavailable));
+        let in_vain = results.iter().all(|r| matches!(r, Err(Refusal::Unavailable))).then(Instant::now);
+        *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner) = in_vain;
         if let Some((count, error)) = failed {
             tracing::warn!(events.sent = sent, events.failed = count, error, "append to the log failed");
         }

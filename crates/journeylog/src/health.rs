@@ -5,6 +5,7 @@ mod watchdog;
 use crate::operations::status::look;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use domain::views::View;
+use ingest::Publisher;
 use ingest::inbox::Condition;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query::status::{Samples, Status};
@@ -24,6 +25,7 @@ pub struct Health {
     log: Arc<dyn eventlog::Log>,
     /// None for a role without one.
     store: Option<Store>,
+    publisher: Arc<Publisher>,
     metrics: PrometheusHandle,
     samples: Arc<Samples>,
     watchdog: Mutex<Watchdog>,
@@ -36,12 +38,14 @@ impl Health {
     pub fn new(
         log: Arc<dyn eventlog::Log>,
         store: Option<Store>,
+        publisher: Arc<Publisher>,
         views: &[View],
         samples: Arc<Samples>,
         inbox: Option<Arc<Condition>>,
         metrics: PrometheusHandle,
     ) -> Self {
-        Self { log, store, metrics, samples, watchdog: Mutex::new(Watchdog::new(views, Instant::now())), inbox }
+        let watchdog = Mutex::new(Watchdog::new(views, Instant::now()));
+        Self { log, store, publisher, metrics, samples, watchdog, inbox }
     }
 
     /// Looks again and again how far the views have come, so that rates are known and what stands still is noticed.
@@ -93,11 +97,14 @@ pub fn routes(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Ready: the log and the store answer, and neither a view that is projected here nor the inbox stands still.
+/// Ready: the log and the store answer, the log took events when it was last given any, and neither a view that is projected here nor the inbox stands still.
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, String) {
     let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     if !matches!(tokio::time::timeout(PATIENCE, health.log.bounds()).await, Ok(Ok(_))) {
         return not("the log does not answer");
+    }
+    if health.publisher.appends_in_vain() {
+        return not("the log takes no events");
     }
     if let Some(store) = &health.store
         && !matches!(tokio::time::timeout(PATIENCE, store.engine().query("SELECT 1", &[])).await, Ok(Ok(_)))

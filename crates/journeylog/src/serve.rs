@@ -77,7 +77,7 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     }
     if roles.ingest || roles.query {
         let store = store.as_ref().filter(|_| roles.query);
-        let api = api(settings, &log, publisher, fhir, store).await?;
+        let api = api(settings, &log, publisher.clone(), fhir, store).await?;
         router = router.merge(api.layer(axum::Extension(samples.clone())));
     }
     if roles.ingest || roles.inbox {
@@ -96,7 +96,8 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
     let all_in = CancellationToken::new();
     let counting = (roles.ingest || roles.hl7 || roles.inbox)
         .then(|| tokio::spawn(crate::intake::keep(settings.store.url.clone(), store.clone(), all_in.clone())));
-    let health = Arc::new(Health::new(log.clone(), store.clone(), &roles.views, samples, condition, handle));
+    let health = Health::new(log.clone(), store.clone(), publisher, &roles.views, samples, condition, handle);
+    let health = Arc::new(health);
     router = router.merge(health::routes(health.clone()));
     let watching = cancel.clone();
     // Not among the tasks: whether somebody looks must not decide whether the roles run.

@@ -187,6 +187,24 @@ async fn a_million_lines_with_a_bad_one_over_http_take_little_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_log_takes_no_events_is_not_ready() {
+    let b = Backends::embedded();
+    let server = b.start(&["ingest"]).await;
+    let file = store::Engine::connect(b.log.split('?').next().unwrap(), 1).await.unwrap();
+    // as a full disk or too few replicas: it answers questions, and takes nothing
+    file.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(FAIL, 'full'); END", &[])
+        .await
+        .unwrap();
+    let check_in = event("PatientCheckedIn", "p-00000000000000a1", "2026-03-09T01:40:00Z", json!({}));
+    assert_eq!(server.post("/v1/events", &check_in).await.0, 503);
+    let ready = server.http.get(server.url("/readyz")).send().await.unwrap();
+    assert_eq!((ready.status().as_u16(), ready.text().await.unwrap().as_str()), (503, "the log takes no events\n"));
+    file.execute("DROP TRIGGER full", &[]).await.unwrap();
+    assert_eq!(server.post("/v1/events", &check_in).await.0, 201);
+    assert_eq!(server.http.get(server.url("/readyz")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sender_s_trace_goes_on_in_the_records() {
     let b = Backends::embedded();
     // nobody has to listen there for spans to be made
