@@ -1,55 +1,18 @@
 //! The one way to the log: encode, de-duplicate within a window, append, answer.
 
+mod prepared;
 mod window;
 
 use crate::site::Pseudonyms;
 use bytes::Bytes;
-use domain::parse::{self, FieldError};
-use domain::{Event, EventId, Micros};
+use domain::{Event, EventId};
 use eventlog::{Log, LogError, NewRecord, Position};
 use metrics::{Counter, Histogram, counter, histogram};
+pub use prepared::Prepared;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use window::{Claim, Window};
-
-/// An event that keeps all rules, with its content hash.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    event: Event,
-    hash: u64,
-}
-
-impl Prepared {
-    /// Checks an event's rules; see [`parse::validate`].
-    ///
-    /// # Errors
-    /// Every field that breaks a rule.
-    pub fn new(event: Event, limits: &parse::Limits, now: Micros) -> Result<Self, Vec<FieldError>> {
-        let json = event.to_json();
-        parse::validate(&event, &json, limits, now)?;
-        let hash = event.content_hash();
-        Ok(Self { event, hash })
-    }
-
-    /// The event.
-    #[must_use]
-    pub const fn event(&self) -> &Event {
-        &self.event
-    }
-
-    /// Hash of its content; see [`Event::content_hash`].
-    #[must_use]
-    pub(crate) const fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    /// Its id.
-    #[must_use]
-    pub const fn id(&self) -> EventId {
-        self.event.header().event_id
-    }
-}
 
 /// The answer for an event that is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,11 +169,11 @@ impl Publisher {
         let mut waiting = Vec::new();
         let trace = (self.traceparent)().map(Bytes::from);
         for (i, e) in events.iter().enumerate() {
-            match self.window.claim(e.id(), e.hash) {
+            match self.window.claim(e.id(), e.hash()) {
                 Claim::Mine => {
                     mine.open.push(e.id());
                     places.push(i);
-                    records.push(record(&e.event, trace.clone()));
+                    records.push(record(e.event(), trace.clone()));
                 }
                 Claim::Known(position) => answers[i] = Some(Ok(known(e, position))),
                 Claim::Conflict => answers[i] = Some(Err(Refusal::Conflict)),

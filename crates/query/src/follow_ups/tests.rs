@@ -40,9 +40,15 @@ struct World {
     facts: tokio::sync::Mutex<BTreeMap<String, Facts<Fact>>>,
     published: tokio::sync::Mutex<Vec<Event>>,
     offset: AtomicI64,
+    /// So many are to ask for an event before one is published.
+    at_once: std::sync::Mutex<Arc<tokio::sync::Barrier>>,
 }
 
 impl World {
+    fn at_once(&self, n: usize) {
+        *self.at_once.lock().unwrap() = Arc::new(tokio::sync::Barrier::new(n));
+    }
+
     async fn project(&self, event: &Event) -> Result<(), store::StoreError> {
         let (follow_ups, timeline) = (spec(View::FollowUps), spec(View::Timeline));
         let (f, t) = (self.store.ensure_view(follow_ups).await?, self.store.ensure_view(timeline).await?);
@@ -71,6 +77,8 @@ impl World {
 impl Publish for World {
     fn publish(&self, event: Event) -> BoxFuture<'_, Result<Published, Problem>> {
         Box::pin(async move {
+            let at_once = self.at_once.lock().unwrap().clone();
+            at_once.wait().await;
             let mut published = self.published.lock().await;
             let known = published.iter().find(|e| e.header().event_id == event.header().event_id);
             let duplicate = known.is_some();
@@ -106,6 +114,7 @@ impl Test {
             facts: tokio::sync::Mutex::default(),
             published: tokio::sync::Mutex::default(),
             offset: AtomicI64::new(0),
+            at_once: std::sync::Mutex::new(Arc::new(tokio::sync::Barrier::new(1))),
         });
         let app = Arc::new(App {
             store,
@@ -233,6 +242,7 @@ async fn a_nurse_claims_calls_and_completes() {
     let (_, item) = t.get(&format!("/v1/follow-ups/{id}")).await;
     assert_eq!((&item["status"], &item["status_reason"]), (&json!("closed"), &json!("called")));
     assert!(item.get("lease").is_none());
+    five["answers"][0] = json!("other");
     let (status, body) = t.post(&at("complete"), five).await;
     assert_eq!((status, slug(&body)), (409, "not-open"));
     assert_eq!(t.post(&at("claim"), json!({"holder": "kim"})).await.0, 409);
@@ -323,6 +333,7 @@ async fn what_is_sent_twice_at_once_is_published_once() {
         good.map(|(_, body)| body["event_id"].to_string()).collect::<std::collections::BTreeSet<_>>()
     };
     let attempt = json!({"holder": "kim", "token": token, "channel": "phone", "human": true, "outcome": "no_answer"});
+    t.world.at_once(6);
     let six = || futures::future::join_all((0..6).map(|_| t.post(&attempts, attempt.clone())));
     let first = of_events(&six().await);
     assert_eq!((first.len(), t.world.published.lock().await.len()), (1, 1));
@@ -333,6 +344,7 @@ async fn what_is_sent_twice_at_once_is_published_once() {
     assert_eq!(of_events(&six().await), second);
     assert_eq!(t.world.published.lock().await.len(), 2);
 
+    t.world.at_once(1);
     let body = |last: &str| json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", last]});
     let answers = futures::future::join_all(["e", "e", "e", "f", "e", "f"].map(|e| t.post(&complete, body(e)))).await;
     assert_eq!((of_events(&answers).len(), t.world.published.lock().await.len()), (1, 3), "{answers:?}");
