@@ -13,6 +13,7 @@ pub mod inline;
 pub mod journeys;
 pub mod json;
 pub mod parse;
+pub mod source;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

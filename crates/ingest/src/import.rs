@@ -4,6 +4,7 @@
 //! the row, so importing a file again changes nothing.
 
 mod mapping;
+mod records;
 mod row;
 
 pub use mapping::{Mapping, MappingError};
@@ -22,6 +23,22 @@ pub enum ImportError {
     /// The file can't be read.
     #[error("the file can't be read")]
     Read(#[source] csv::Error),
+    /// A row doesn't end where a row should.
+    #[error(
+        "line {line}: the row that begins here is longer than {most} bytes: is a quote open? Nothing from there on was read"
+    )]
+    TooLong { line: u64, most: usize },
+    /// The file ends within quotes.
+    #[error(
+        "line {line}: a quote of the row that begins here is open at the end of the file: nothing from there on was read"
+    )]
+    OpenQuote { line: u64 },
+    /// The heading can't be read.
+    #[error("the heading is not UTF-8")]
+    Heading,
+    /// Columns that the mapping names stand in the heading twice.
+    #[error("the file has more than one column {}", .0.join(", "))]
+    Twice(Vec<String>),
     /// The mapping names columns that the file doesn't have.
     #[error("the file has no column {}", .0.join(", "))]
     Columns(Vec<String>),
@@ -46,7 +63,7 @@ pub struct ImportReport {
 /// Reads `file` without yielding: meant for local files.
 ///
 /// # Errors
-/// When the file can't be read (the rows before that are imported), lacks columns, or the log stays unavailable. A bad row is no
+/// When the file can't be read or a row of it has no end (the rows before that are imported), when it lacks columns, or the log stays unavailable. A bad row is no
 /// error but a refusal.
 pub async fn import<R: Read + Send>(
     file: R,
@@ -55,7 +72,7 @@ pub async fn import<R: Read + Send>(
     limits: NdjsonLimits,
     mut progress: impl FnMut(&Progress, &[Refused]) + Send,
 ) -> Result<ImportReport, ImportError> {
-    let mut rows = Rows::open(file, mapping)?;
+    let mut rows = Rows::open(file, mapping, limits.line_bytes)?;
     let mut pipeline = Pipeline::new(publisher, limits.in_flight, limits.retry_for);
     let mut report = ImportReport::default();
     let mut patients = HashSet::new();

@@ -151,7 +151,7 @@ impl Inbox {
                 },
                 Err((source, why)) => {
                     let outcome = Outcome::Refused(why.code);
-                    let name = source.clone().unwrap_or_else(|| intake::UNKNOWN.to_owned());
+                    let name = source.clone().unwrap_or_else(|| domain::source::UNKNOWN.to_owned());
                     (name, outcome, Some(why.refuse(topic, record, source, now)))
                 }
             };

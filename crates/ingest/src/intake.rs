@@ -5,18 +5,15 @@
 
 use crate::publisher::{Accepted, Prepared, Refusal};
 use domain::Micros;
+use domain::source::label;
 use metrics::{Counter, counter};
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Sources that are told apart, at most; what comes from further ones is counted as [`OTHER`].
 const MOST_SOURCES: usize = 1_000;
-/// Longest name of a source, bytes; the rest is cut off.
-const MOST_SOURCE_BYTES: usize = 64;
 /// The sources beyond [`MOST_SOURCES`].
 const OTHER: &str = "other";
-/// The source of what could not be read.
-pub const UNKNOWN: &str = "unknown";
 
 /// How an input came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,7 +108,7 @@ struct Tally {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one input. `source` is the event's `header.source.system` or the sender as the protocol names it, [`UNKNOWN`]
+/// Counts one input. `source` is the event's `header.source.system` or the sender as the protocol names it, [`domain::source::UNKNOWN`]
 /// where it can't be known.
 pub fn count(source: &str, protocol: Protocol, outcome: Outcome) {
     count_many(source, protocol, outcome, 1);
@@ -148,7 +145,7 @@ pub fn drain() -> Vec<Count> {
 impl Tally {
     fn add(&mut self, source: &str, protocol: Protocol, outcome: Outcome, count: u64, now: Micros) {
         let week = now.week();
-        let name = if is_safe(source) { source } else { &safe(source) };
+        let name = &*label(source);
         let full = self.sources.len() >= MOST_SOURCES && !self.sources.contains_key(name);
         let name = if full { OTHER } else { name };
         // Twice looked up for a new source only.
@@ -194,26 +191,6 @@ fn metric(source: &str, protocol: Protocol, outcome: Outcome) -> Counter {
     )
 }
 
-fn plain(c: char) -> bool {
-    c.is_alphanumeric() || "-_.:/".contains(c)
-}
-
-fn is_safe(source: &str) -> bool {
-    !source.is_empty() && source.len() <= MOST_SOURCE_BYTES && source.chars().all(plain)
-}
-
-/// A name that is safe as a label: letters and digits of any script and `-_.:/`, the rest as `_`, and not too long.
-pub(crate) fn safe(source: &str) -> String {
-    let mut out = String::with_capacity(MOST_SOURCE_BYTES);
-    for c in source.chars().map(|c| if plain(c) { c } else { '_' }) {
-        if out.len() + c.len_utf8() > MOST_SOURCE_BYTES {
-            break;
-        }
-        out.push(c);
-    }
-    if out.is_empty() { UNKNOWN.to_owned() } else { out }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,14 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_safe_and_their_number_is_bounded() {
+    fn names_are_labels_and_their_number_is_bounded() {
         let mut t = Tally::default();
-        t.add("", Protocol::Kafka, Outcome::Accepted, 1, Micros(0));
-        t.add("원무과 1\n\"x\"", Protocol::Kafka, Outcome::Accepted, 1, Micros(0));
-        t.add(&"가".repeat(100), Protocol::Kafka, Outcome::Accepted, 1, Micros(0));
-        let mut names: Vec<_> = t.drain().into_iter().map(|c| c.source).collect();
-        names.sort();
-        assert_eq!(names, ["unknown".to_owned(), "가".repeat(21), "원무과_1__x_".to_owned()]);
+        t.add("ward 1", Protocol::Kafka, Outcome::Accepted, 1, Micros(0));
+        assert_eq!(t.drain()[0].source, "ward_1");
         for n in 0..2 * MOST_SOURCES {
             t.add(&format!("s{n}"), Protocol::Kafka, Outcome::Accepted, 1, Micros(0));
         }

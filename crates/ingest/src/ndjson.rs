@@ -81,7 +81,7 @@ pub(crate) fn checked(
         }
         problem
     };
-    let event = event.map_err(|p| refused(intake::UNKNOWN, p))?;
+    let event = event.map_err(|p| refused(domain::source::UNKNOWN, p))?;
     let source = event.header().source.system.clone();
     Prepared::new(event, limits, now).map_err(|errors| refused(&source, Problem::invalid(errors)))
 }

@@ -185,13 +185,35 @@ async fn an_inbox_that_can_commit_nothing_is_not_ready_until_it_can() {
     ready(&inbox, 200).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_whose_topic_is_deleted_waits_for_it() {
+    let _broker = BROKER.lock().await;
+    let Some(b) = Backends::services("deleted").await else { return };
+    let all = b.start_with(&["all"], &Sender::new(&b).await.env()).await;
+    let sender = Sender::new(&b).await;
+    sender.send(vec![frame(&checked_in("p-deleted-1"))]).await;
+    let log = b.open_log().await;
+    arrived(log.as_ref(), 1).await;
+    let deleted = admin(&sender).delete_topics(&[&sender.topic], &AdminOptions::new()).await.unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let why = ready(&all, 503).await;
+    assert!(why.contains("the inbox: no batch could be committed since"), "{why}");
+    drop(sender);
+    let sender = Sender::new(&b).await;
+    sender.send(vec![frame(&checked_in("p-deleted-2"))]).await;
+    arrived(log.as_ref(), 2).await;
+    ready(&all, 200).await;
+}
+
+fn admin(sender: &Sender) -> AdminClient<DefaultClientContext> {
+    let brokers = sender.base.strip_prefix("kafka://").unwrap();
+    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
+}
+
 /// Sets the largest message of the topic of refused records, bytes.
 async fn largest_copy(sender: &Sender, bytes: &str) {
-    let brokers = sender.base.strip_prefix("kafka://").unwrap();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let change = AlterConfig::new(ResourceSpecifier::Topic(&sender.refused)).set("max.message.bytes", bytes);
-    let done = admin.alter_configs([&change], &AdminOptions::new()).await.unwrap();
+    let done = admin(sender).alter_configs([&change], &AdminOptions::new()).await.unwrap();
     assert!(done.iter().all(Result::is_ok), "{done:?}");
 }
 

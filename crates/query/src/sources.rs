@@ -6,9 +6,10 @@ use crate::reading::{Reading, Which};
 use crate::{App, Problem};
 use axum::{Router, extract::State, routing::get};
 use domain::Micros;
+use domain::source::label;
 use domain::views::View;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::IntakeCount;
 use store::views::sources::{SourceWeek, weeks};
@@ -141,9 +142,18 @@ pub async fn sources(State(app): State<Arc<App>>, Query(asked): Query<Asked>) ->
 }
 
 fn together(kept: Vec<SourceWeek>, counted: Vec<IntakeCount>) -> Vec<Source> {
+    // A count knows a source by its label alone; where one name has that label, it is meant.
+    let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for k in &kept {
+        names.entry(label(&k.source).into_owned()).or_default().insert(&k.source);
+    }
+    let name = |label: String| match names.get(&label).map(|names| names.iter().collect::<Vec<_>>()).as_deref() {
+        Some([name]) => (**name).to_owned(),
+        _ => label,
+    };
     let mut all: BTreeMap<String, BTreeMap<i64, Week>> = BTreeMap::new();
     for c in counted {
-        let week = all.entry(c.source).or_default().entry(c.week).or_default();
+        let week = all.entry(name(c.source)).or_default().entry(c.week).or_default();
         let intake = week.intake.entry(c.protocol).or_default();
         intake.received += c.messages;
         match c.result.as_str() {

@@ -81,3 +81,24 @@ async fn what_a_source_sent_is_told_by_week() {
         assert_eq!((status, &wrong["errors"][0]["pointer"]), (StatusCode::BAD_REQUEST, &json!("from")));
     }
 }
+
+/// Counts know the label of a source's name.
+#[tokio::test]
+async fn a_name_with_a_space_is_one_source() {
+    for f in fixtures().await {
+        let at = ["2026-02-09T10:00:00Z"; 2];
+        let (ward, one, two) = ("ward 1", "lab a", "lab-a");
+        f.project(&[of(1, ward, None, at[0], at[1]), of(2, one, None, at[0], at[1]), of(3, two, None, at[0], at[1])])
+            .await;
+        let counts = ["ward_1", "lab_a", "lab-a"].map(|s| counted(s, "2026-02-10", "accepted", "", 1));
+        f.store.add_intake(&counts).await.unwrap();
+        let (_, body) = f.get("/v1/sources").await;
+        let sources = body["sources"].as_array().unwrap();
+        let names: Vec<_> = sources.iter().map(|s| s["source"].as_str().unwrap()).collect();
+        assert_eq!(names, ["lab a", "lab-a", "ward 1"]);
+        for source in sources {
+            let week = &source["weeks"][0];
+            assert_eq!((&week["events"], &week["intake"]["hl7"]["accepted"]), (&json!(1), &json!(1)), "{source}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::relay::{
 use bytes::Bytes;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Message, Offset};
@@ -249,7 +249,7 @@ impl Relay for KafkaRelay {
                     }
                 }
                 Some(Err(error)) => {
-                    if let Err(error) = sort(error) {
+                    if let Err(error) = sorted(error, &self.names.inbox) {
                         self.let_go();
                         return Err(error);
                     }
@@ -279,6 +279,16 @@ impl Relay for KafkaRelay {
             _ => Err(Failure::Other(lost())),
         };
         done.map_err(|failure| self.failed(failure))
+    }
+}
+
+/// What an error of the reader means. A topic that was deleted may come back: no reason to end the process.
+fn sorted(error: KafkaError, inbox: &str) -> Result<(), LogError> {
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
+            Err(LogError::Unavailable(format!("the topic {inbox} is gone")))
+        }
+        _ => sort(error),
     }
 }
 

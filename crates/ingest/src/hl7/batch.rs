@@ -82,7 +82,7 @@ impl<'a> Unit<'a> {
     ) {
         match self {
             Self::Unreadable(reason) => {
-                intake::count(intake::UNKNOWN, intake::Protocol::Hl7, intake::Outcome::Refused("malformed"));
+                intake::count(domain::source::UNKNOWN, intake::Protocol::Hl7, intake::Outcome::Refused("malformed"));
                 out.push(ack::unreadable(reason, at));
             }
             Self::Messages(all) => out.extend(all.iter().filter_map(answer)),

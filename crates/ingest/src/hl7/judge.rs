@@ -45,7 +45,7 @@ pub(super) fn verdict(
 /// Counts a message.
 pub(super) fn count(head: &Head<'_>, outcome: intake::Outcome) {
     let named = [3, 4].into_iter().map(|n| head.component(n, 1)).find(|name| !name.is_empty());
-    intake::count(named.unwrap_or(intake::UNKNOWN), intake::Protocol::Hl7, outcome);
+    intake::count(named.unwrap_or(domain::source::UNKNOWN), intake::Protocol::Hl7, outcome);
 }
 
 /// The answer to a message that came under another one's id.

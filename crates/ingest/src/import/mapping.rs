@@ -5,6 +5,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Placeholders that are no columns.
+const OWN: [&str; 3] = ["@line", "@n", "@id"];
+/// What comes of the identity, the time's column and the zone.
+const SET_BY_THE_IMPORT: [&str; 3] = ["event_id", "occurred_at", "zone"];
+
 /// What is wrong with a mapping file.
 #[derive(Debug, thiserror::Error)]
 #[error("the mapping file is not valid: {0}")]
@@ -127,6 +132,10 @@ impl Mapping {
         Ok(mapping)
     }
 
+    pub(super) fn delimiter(&self) -> u8 {
+        u8::try_from(self.delimiter).unwrap_or(b',')
+    }
+
     /// The zone of the source.
     pub(super) fn tz(&self) -> chrono_tz::Tz {
         self.zone.parse().unwrap_or(chrono_tz::UTC)
@@ -136,8 +145,11 @@ impl Mapping {
         if self.zone.parse::<chrono_tz::Tz>().is_err() {
             return Err("zone is not a known IANA time zone".into());
         }
-        if !self.delimiter.is_ascii() {
-            return Err("delimiter must be one ASCII character".into());
+        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\r' | '\n') {
+            return Err("delimiter must be one ASCII character, and neither a quote nor the end of a line".into());
+        }
+        if self.source.trim().is_empty() {
+            return Err("source must not be empty".into());
         }
         if self.time.formats.is_empty() || self.identity.is_empty() || self.rules.is_empty() {
             return Err("time.formats, identity and rule must not be empty".into());
@@ -152,11 +164,21 @@ impl Mapping {
             .iter()
             .enumerate()
             .try_for_each(|(i, r)| self.check_rule(r).map_err(|e| format!("rule {}: {e}", i + 1)))?;
-        for (_, placeholder) in self.placeholders() {
-            if let Some((_, table)) = placeholder.split_once('|')
-                && !self.tables.contains_key(table)
-            {
-                return Err(format!("there is no [tables.{table}]"));
+        for table in self.templates() {
+            each_template(table, &mut check_template)?;
+        }
+        for headers in self.rules.iter().map(|r| &r.header).chain([&self.header]) {
+            check_header(headers)?;
+        }
+        for placeholder in self.placeholders() {
+            match placeholder.split_once('|') {
+                Some((_, table)) if !self.tables.contains_key(table) => {
+                    return Err(format!("there is no [tables.{table}]"));
+                }
+                None if placeholder.starts_with('@') && !OWN.contains(&placeholder.as_str()) => {
+                    return Err(format!("{{{placeholder}}} is none of {{@id}}, {{@n}} and {{@line}}"));
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -179,15 +201,17 @@ impl Mapping {
         }
     }
 
-    /// Every placeholder of every template, with what it stands in.
-    fn placeholders(&self) -> Vec<(&str, String)> {
+    fn templates(&self) -> impl Iterator<Item = &toml::Table> {
+        self.rules.iter().flat_map(|r| [&r.header, &r.fields]).chain([&self.header, &self.fields])
+    }
+
+    /// What stands in braces in all templates.
+    fn placeholders(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let tables = self.rules.iter().flat_map(|r| [&r.header, &r.fields]).chain([&self.header, &self.fields]);
-        for table in tables {
-            each_template(table, &mut |name, template| {
-                for p in super::row::placeholders(template) {
-                    found.push((name, p.to_owned()));
-                }
+        for table in self.templates() {
+            let _: Result<(), ()> = each_template(table, &mut |_, template| {
+                found.extend(super::row::placeholders(template).map(str::to_owned));
+                Ok(())
             });
         }
         found
@@ -199,7 +223,7 @@ impl Mapping {
         all.insert(self.time.column.clone());
         all.extend(self.case.clone());
         all.extend(self.rules.iter().flat_map(|r| r.when.keys().cloned()));
-        for (_, p) in self.placeholders() {
+        for p in self.placeholders() {
             let column = p.split_once('|').map_or(p.as_str(), |(c, _)| c);
             if !column.starts_with('@') {
                 all.insert(column.to_owned());
@@ -209,15 +233,42 @@ impl Mapping {
     }
 }
 
-fn each_template<'a>(table: &'a toml::Table, f: &mut impl FnMut(&'a str, &'a str)) {
+fn each_template<E>(table: &toml::Table, f: &mut impl FnMut(&str, &str) -> Result<(), E>) -> Result<(), E> {
     for (name, value) in table {
         match value {
-            toml::Value::String(s) => f(name, s),
-            toml::Value::Table(t) => each_template(t, f),
-            toml::Value::Array(a) => a.iter().filter_map(toml::Value::as_str).for_each(|s| f(name, s)),
+            toml::Value::String(s) => f(name, s)?,
+            toml::Value::Table(t) => each_template(t, f)?,
+            toml::Value::Array(a) => a.iter().filter_map(toml::Value::as_str).try_for_each(|s| f(name, s))?,
             _ => {}
         }
     }
+    Ok(())
+}
+
+fn check_template(name: &str, template: &str) -> Result<(), String> {
+    let mut open = false;
+    for c in template.chars().filter(|c| matches!(c, '{' | '}')) {
+        if open == (c == '{') {
+            return Err(format!("{name}: the braces of a template must come in pairs"));
+        }
+        open = !open;
+    }
+    if open { Err(format!("{name}: the braces of a template must come in pairs")) } else { Ok(()) }
+}
+
+fn check_header(header: &toml::Table) -> Result<(), String> {
+    let schema: Value = Kind::ALL.first().and_then(|k| serde_json::from_str(k.schema()).ok()).unwrap_or_default();
+    let fields = schema["fields"].as_array().into_iter().flatten().find(|f| f["name"] == "header");
+    let known: Vec<_> = fields.into_iter().flat_map(|f| f["type"]["fields"].as_array()).flatten().collect();
+    for name in header.keys() {
+        if SET_BY_THE_IMPORT.contains(&name.as_str()) {
+            return Err(format!("header.{name} is set by the import"));
+        }
+        if !known.iter().any(|f| f["name"] == name.as_str()) {
+            return Err(format!("the header has no field {name}"));
+        }
+    }
+    Ok(())
 }
 
 /// What a template's text becomes.

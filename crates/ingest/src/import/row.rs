@@ -2,6 +2,7 @@
 
 use super::ImportError;
 use super::mapping::{Ambiguous, FieldType, Gap, Mapping, Nth, Rule, Time, field_types};
+use super::records::Records;
 use crate::problem::Problem;
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, TimeZone};
 use csv::StringRecord;
@@ -26,10 +27,9 @@ pub(super) type Outcome = (u64, Result<Event, Problem>);
 
 /// The rows of a file, in order.
 pub(super) struct Rows<'a, R> {
-    reader: csv::Reader<R>,
+    records: Records<R>,
     mapping: &'a Mapping,
     columns: HashMap<String, usize>,
-    width: usize,
     plans: Vec<Plan<'a>>,
     /// How often an identity was seen, by its hash.
     seen: HashMap<u64, u32>,
@@ -47,40 +47,20 @@ struct Row<'a> {
 }
 
 impl<'a, R: Read> Rows<'a, R> {
-    pub(super) fn open(file: R, mapping: &'a Mapping) -> Result<Self, ImportError> {
-        let delimiter = u8::try_from(mapping.delimiter).unwrap_or(b',');
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
-        let heading = reader.headers().map_err(ImportError::Read)?.clone();
-        let name = |h: &str| h.trim_start_matches('\u{feff}').trim().to_owned();
-        let columns: HashMap<_, _> = heading.iter().enumerate().map(|(i, h)| (name(h), i)).collect();
-        let missing: Vec<_> = mapping.columns().into_iter().filter(|c| !columns.contains_key(c)).collect();
-        if !missing.is_empty() {
-            return Err(ImportError::Columns(missing));
-        }
+    pub(super) fn open(file: R, mapping: &'a Mapping, line_bytes: usize) -> Result<Self, ImportError> {
+        let (records, columns) = Records::open(file, mapping, line_bytes)?;
         let plan = |rule: &'a Rule| {
             let kind = rule.event.as_deref().and_then(Kind::from_name);
             Plan { rule, event: kind.map(|k| (k, field_types(k))) }
         };
         let plans = mapping.rules.iter().map(plan).collect();
-        let (seen, groups) = (HashMap::new(), HashMap::new());
-        Ok(Self { reader, mapping, columns, width: heading.len(), plans, seen, groups })
+        Ok(Self { records, mapping, columns, plans, seen: HashMap::new(), groups: HashMap::new() })
     }
 
     /// The next row: its line, and its event or a refusal; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Outcome>, ImportError> {
-        let mut bytes = csv::ByteRecord::new();
-        if !self.reader.read_byte_record(&mut bytes).map_err(ImportError::Read)? {
-            return Ok(None);
-        }
-        let line = bytes.position().map_or(0, csv::Position::line);
-        let event = match StringRecord::from_byte_record(bytes) {
-            Err(_) => Err(Problem::malformed("the row is not UTF-8")),
-            Ok(r) if r.len() != self.width => {
-                Err(Problem::malformed(format!("the row has {} columns instead of {}", r.len(), self.width)))
-            }
-            Ok(record) => self.event(&record, line),
-        };
-        Ok(Some((line, event)))
+        let Some((line, record)) = self.records.next()? else { return Ok(None) };
+        Ok(Some((line, record.and_then(|r| self.event(&r, line)))))
     }
 
     fn event(&mut self, record: &StringRecord, line: u64) -> Result<Event, Problem> {
@@ -252,7 +232,10 @@ fn convert(text: &str, t: FieldType, mapping: &Mapping) -> Result<Value, String>
         FieldType::Text => Ok(text.into()),
         FieldType::List => Ok(Value::Array(vec![text.into()])),
         FieldType::Whole => text.parse::<i64>().map(Value::from).map_err(|_| "is not a whole number".into()),
-        FieldType::Number => text.parse::<f64>().map(Value::from).map_err(|_| "is not a number".into()),
+        FieldType::Number => {
+            let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
+            number.map(Value::from).ok_or_else(|| "is not a number".into())
+        }
         FieldType::Bool => match text.to_ascii_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "1" => Ok(true.into()),
             "false" | "f" | "no" | "n" | "0" => Ok(false.into()),

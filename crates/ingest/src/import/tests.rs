@@ -116,6 +116,10 @@ when = { what = "wait" }
 event = "WaitEstimated"
 fields = { wait_told_min = "{value}", encounter_id = "e-{case}" }
 [[rule]]
+when = { what = "level" }
+event = "FeedbackGiven"
+fields = { instrument = "nps", dimension = "overall", raw = "{value}", scale_min = 0, scale_max = 5 }
+[[rule]]
 when = { what = "noise" }
 skip = "not a touchpoint"
 [tables.roles]
@@ -142,10 +146,11 @@ async fn every_row_is_an_event_or_a_listed_refusal() {
                 7,wait,2024-01-01 10:00,,dr\n\
                 8,wait,2024-01-01\n\
                 9,wait,01.02.2024,15,dr\n\
-                10,wait,2999-01-01 10:00,15,dr\n";
+                10,wait,2999-01-01 10:00,15,dr\n\
+                11,level,2024-01-01 10:00,NaN,dr\n";
     let (report, all) = run(rows).await;
     let c = report.counts;
-    assert_eq!((c.lines, c.accepted, c.duplicates, c.refused), (11, 3, 0, 8));
+    assert_eq!((c.lines, c.accepted, c.duplicates, c.refused), (12, 3, 0, 9));
     let reasons: Vec<_> = report.refused.iter().map(|r| (r.line, r.reason.as_str())).collect();
     assert_eq!(
         reasons,
@@ -161,6 +166,7 @@ async fn every_row_is_an_event_or_a_listed_refusal() {
                 12,
                 "/header/occurred_at lies in the future by more than the allowed 5 min; /header/recorded_at lies in the future by more than the allowed 5 min"
             ),
+            (13, "/raw is not a number"),
         ]
     );
     let ids: HashSet<_> = all.iter().map(|e| e.header().event_id).collect();
@@ -178,6 +184,61 @@ async fn a_missing_column_is_told_before_anything_is_read() {
     assert_eq!(e.to_string(), "the file has no column by, value, when");
 }
 
+#[tokio::test]
+async fn a_column_that_is_there_twice_is_told_where_it_counts() {
+    let mapping = Mapping::parse(MAPPING).unwrap();
+    for (heading, told) in [
+        ("case,what,when,value,by,by", Some("the file has more than one column by")),
+        ("case,what,when,value,by,x,x", None),
+    ] {
+        let log = MemoryLog::new();
+        let done = import(heading.as_bytes(), &mapping, publisher(&log), NdjsonLimits::default(), |_, _| {}).await;
+        assert_eq!(done.err().map(|e| e.to_string()).as_deref(), told);
+    }
+}
+
+#[tokio::test]
+async fn a_heading_in_another_encoding_is_told() {
+    let mapping = Mapping::parse(MAPPING).unwrap();
+    let utf16: Vec<u8> = "\u{feff}case,what\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let e = import(&utf16[..], &mapping, publisher(&MemoryLog::new()), NdjsonLimits::default(), |_, _| {}).await;
+    assert_eq!(e.unwrap_err().to_string(), "the heading is not UTF-8");
+}
+
+/// Rows after it may not vanish into its cell.
+#[tokio::test]
+async fn a_quote_that_is_never_closed_is_told() {
+    let mapping = Mapping::parse(MAPPING).unwrap();
+    let good = "1,wait,2024-01-01 10:00,15,dr";
+    let many = format!("{good}\n").repeat(400);
+    let small = NdjsonLimits { line_bytes: 1_000, ..NdjsonLimits::default() };
+    let end = "a quote of the row that begins here is open at the end of the file: nothing from there on was read";
+    let long = "the row that begins here is longer than 1000 bytes: is a quote open? Nothing from there on was read";
+    for (rows, limits, told) in [
+        (format!("{good}\n{good}\n2,\"wait,2024-01-01 10:00,15,dr\n{good}\n"), NdjsonLimits::default(), Some((4, end))),
+        (format!("{good}\r\n{good}\r\n2,wait,2024-01-01 10:00,15,\"dr"), NdjsonLimits::default(), Some((4, end))),
+        (format!("{good}\n{good}\n2,wait,2024-01-01 10:00,15,\""), NdjsonLimits::default(), Some((4, end))),
+        (format!("{good}\n{good}\n\"{many}"), small, Some((4, long))),
+        (format!("{good}\n{good}"), small, None),
+        (format!("{good}\r\n{good}\r\n\r\n"), small, None),
+        (format!("{good}\n{good}\n\n\n"), small, None),
+        (format!("{good}\n1,wait,2024-01-01 10:00,15,\"dr\n\""), small, None),
+    ] {
+        let (log, text) = (MemoryLog::new(), format!("case,what,when,value,by\n{rows}"));
+        let mut read = Progress::default();
+        let done = import(text.as_bytes(), &mapping, publisher(&log), limits, |p, _| read = *p).await;
+        let told = told.map(|(line, reason)| format!("line {line}: {reason}"));
+        assert_eq!(done.err().map(|e| e.to_string()), told, "{rows:.100}");
+        assert_eq!((read.lines, log.len()), (2, 2), "{rows:.100}");
+    }
+    let (report, _) = run(&format!("{good}\r\n\r\n2,noise\r\n3,noise\n\n4,noise\n")).await;
+    let lines: Vec<_> = report.refused.iter().map(|r| r.line).collect();
+    assert_eq!(lines, [4, 5, 7], "a blank line counts, and so does one that ends in a carriage return");
+    let (report, _) = run(&format!("{good}\n2,\"wait\n{good}\n{good}\",3\n{good}\n")).await;
+    let refused: Vec<_> = report.refused.iter().map(|r| (r.line, r.reason.as_str())).collect();
+    assert_eq!(refused, [(3, "the row has 3 columns instead of 5, in 3 lines: is a quote open?")]);
+}
+
 #[test]
 fn a_wrong_mapping_is_told() {
     for (from, to, reason) in [
@@ -186,6 +247,14 @@ fn a_wrong_mapping_is_told() {
         ("Europe/Amsterdam", "Mars", "zone is not a known IANA time zone"),
         ("by|roles", "by|rolls", "there is no [tables.rolls]"),
         ("skip =", "skipp =", "unknown field `skipp`"),
+        ("source = \"test\"", "source = \" \"", "source must not be empty"),
+        ("zone =", "delimiter = '\"'\nzone =", "delimiter must be"),
+        ("t-{case}", "t-{case", "patient_id: the braces of a template must come in pairs"),
+        ("t-{case}", "t-{{case}}", "patient_id: the braces of a template must come in pairs"),
+        ("t-{case}", "t-case}", "patient_id: the braces of a template must come in pairs"),
+        ("e-{case}", "e-{@row}", "{@row} is none of {@id}, {@n} and {@line}"),
+        ("patient_id =", "patientid =", "the header has no field patientid"),
+        ("patient_id =", "event_id =", "header.event_id is set by the import"),
     ] {
         let e = Mapping::parse(&MAPPING.replace(from, to)).unwrap_err().to_string();
         assert!(e.contains(reason), "{e}");

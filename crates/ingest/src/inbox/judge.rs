@@ -1,9 +1,9 @@
 //! What becomes of one record.
 
-use crate::intake;
 use crate::publisher::{Prepared, record_of};
 use bytes::Bytes;
 use codec::DecodeError;
+use domain::source::label;
 use domain::{EventId, Micros, parse};
 use eventlog::relay::{Incoming, Outgoing};
 use eventlog::{MAX_RECORD_BYTES, NewRecord};
@@ -81,7 +81,7 @@ impl Why {
         if !self.pointers.is_empty() {
             headers.push((header::POINTERS, Bytes::from(self.pointers)));
         }
-        headers.extend(source.map(|s| (header::SOURCE, Bytes::from(intake::safe(&s)))));
+        headers.extend(source.map(|s| (header::SOURCE, Bytes::from(label(&s).into_owned()))));
         headers.extend(self.id.map(|id| (header::EVENT_ID, Bytes::from(id.to_string()))));
         Outgoing::Refused(record, headers)
     }
