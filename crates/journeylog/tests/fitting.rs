@@ -148,6 +148,12 @@ async fn another_log_under_the_same_store_is_refused_with_the_reason() {
             assert_eq!(out.code, 1, "{}", out.stdout);
             assert!(out.stderr.contains("log: there is no file"), "{}", out.stderr);
             assert!(!file.exists(), "an operator's question made a log");
+            let mut wrong = with_log(&b, "");
+            wrong.store = wrong.store.replace("views.db", "nowhere.db");
+            let out = wrong.run(&["status"]);
+            assert_eq!(out.code, 1, "{}", out.stdout);
+            assert!(out.stderr.contains("store: there is no file"), "{}", out.stderr);
+            assert!(!b.dir.path().join("nowhere.db").exists(), "nor a store");
         }
         assert_eq!(b.run(&["drop", "follow-ups", "2"]).code, 0);
         assert_eq!(b.run(&["drop", "follow-ups", "3"]).code, 1, "a refused rebuild leaves nothing");

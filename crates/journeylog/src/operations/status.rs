@@ -2,7 +2,7 @@
 
 use super::{open_store, own_log};
 use crate::settings::Settings;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use domain::views::View;
 use eventlog::Log;
 use query::status::{GenerationStatus, Samples, Status, ViewStatus};
@@ -33,6 +33,9 @@ pub async fn look(samples: &Samples, store: &Store, log: &dyn Log) -> anyhow::Re
 
 /// `journeylog status`: two looks, and what came out of them; with `watch`, one after the other until it is stopped.
 pub async fn status(settings: &Settings, watch: bool, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(file) = Store::file(&settings.store.url).filter(|file| !file.exists()) {
+        bail!("store: there is no file {}", file.display());
+    }
     let store = open_store(settings, 1).await?;
     let log = super::open_log(settings).await?;
     let samples = Samples::default();
