@@ -4,6 +4,7 @@
 //! No resource is kept: each is mapped to events (`map`) whose ids are derived from the resource and the state that it
 //! tells, so that whatever is sent again is recognised by the publisher and the views.
 
+mod address;
 mod answer;
 mod appointments;
 mod bundle;

@@ -1,4 +1,6 @@
+mod dangling;
 mod ids;
+mod large;
 mod mapping;
 mod mutations;
 mod people;
