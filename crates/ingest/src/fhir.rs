@@ -4,6 +4,7 @@
 //! No resource is kept: each is mapped to events (`map`) whose ids are derived from the resource and the state that it
 //! tells, so that whatever is sent again is recognised by the publisher and the views.
 
+mod address;
 mod answer;
 mod appointments;
 mod bundle;
@@ -25,7 +26,7 @@ use answer::{Became, Failure};
 use appointments::Appointments;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -155,8 +156,14 @@ async fn send(State(fhir): State<Arc<Fhir>>, headers: HeaderMap, body: Body) -> 
     request_body(content = Object, content_type = "application/fhir+json"),
     responses((status = "default", description = "As `POST /fhir`", body = Object, content_type = "application/fhir+json"))
 )]
-async fn create(State(fhir): State<Arc<Fhir>>, Path(kind): Path<String>, headers: HeaderMap, body: Body) -> Response {
-    handle(fhir, Request { kind: Some(kind), ..Request::default() }, &headers, body).await
+async fn create(
+    State(fhir): State<Arc<Fhir>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let Path(kind) = path?;
+    Ok(handle(fhir, Request { kind: Some(kind), ..Request::default() }, &headers, body).await)
 }
 
 /// Send a version of a resource
@@ -168,11 +175,12 @@ async fn create(State(fhir): State<Arc<Fhir>>, Path(kind): Path<String>, headers
 )]
 async fn update(
     State(fhir): State<Arc<Fhir>>,
-    Path((kind, id)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    handle(fhir, Request { kind: Some(kind), id: Some(id), notified: false }, &headers, body).await
+) -> Result<Response, Failure> {
+    let Path((kind, id)) = path?;
+    Ok(handle(fhir, Request { kind: Some(kind), id: Some(id), notified: false }, &headers, body).await)
 }
 
 /// A deletion tells no step of a journey.
@@ -222,7 +230,7 @@ async fn taken(fhir: &Arc<Fhir>, request: Request, headers: &HeaderMap, body: Bo
     };
     if let Some(issues) = plan.hindrance() {
         count(&plan, &vec![Became::Refused; plan.entries.len()]);
-        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, issues));
+        return Err(Failure::new(answer::wrong(&issues), issues));
     }
     let results = fhir.publisher.publish(&plan.prepared).await;
     let (response, became) = answer::respond(&plan, &results, notified, retry_after);
@@ -258,16 +266,14 @@ fn count(plan: &Plan, became: &[Became]) {
             Became::New => Outcome::Accepted,
             Became::Duplicate => Outcome::Duplicate,
             Became::Nothing => Outcome::Ignored,
-            Became::Refused => Outcome::Refused(entry.result.as_ref().err().map_or("too_large", |issues| code(issues))),
+            Became::Refused => {
+                let first = entry.result.as_ref().err().and_then(|issues| issues.first());
+                Outcome::Refused(first.map_or("too_large", |i| i.code))
+            }
             Became::Later => continue,
         };
         intake::count(&entry.source, Protocol::Fhir, outcome);
     }
-}
-
-/// The code of what is wrong first.
-fn code(issues: &[Issue]) -> &'static str {
-    issues.first().map_or("invalid", |i| i.code)
 }
 
 /// Whether the body says that it is FHIR's JSON, or plain JSON, in UTF-8.

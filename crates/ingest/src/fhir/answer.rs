@@ -5,6 +5,7 @@ use super::map;
 use super::outcome::{self, Issue, Severity};
 use crate::problem::Problem;
 use crate::publisher::{Accepted, Prepared, Refusal};
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -57,6 +58,12 @@ impl Failure {
     }
 }
 
+/// The status of resources that are wrong: those that contradict their address were sent to the wrong one.
+pub(super) fn wrong(issues: &[Issue]) -> StatusCode {
+    let elsewhere = issues.first().is_some_and(|i| i.code == "invalid");
+    if elsewhere { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY }
+}
+
 /// A body that can't be taken at all.
 impl From<Issue> for Failure {
     fn from(issue: Issue) -> Self {
@@ -66,6 +73,13 @@ impl From<Issue> for Failure {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, vec![issue])
+    }
+}
+
+/// An address that can't be read.
+impl From<PathRejection> for Failure {
+    fn from(_: PathRejection) -> Self {
+        Self::from(Issue::new("invalid", "", "the address is not UTF-8, percent-encoded"))
     }
 }
 
@@ -112,7 +126,7 @@ impl Answered<'_> {
         match self.became {
             Became::New => StatusCode::CREATED,
             Became::Duplicate | Became::Nothing => StatusCode::OK,
-            Became::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            Became::Refused => self.entry.result.as_ref().err().map_or(StatusCode::UNPROCESSABLE_ENTITY, |i| wrong(i)),
             Became::Later if self.busy => StatusCode::TOO_MANY_REQUESTS,
             Became::Later => StatusCode::SERVICE_UNAVAILABLE,
         }

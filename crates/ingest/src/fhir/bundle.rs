@@ -1,5 +1,6 @@
 //! Bundles and single resources: what each becomes, and what is answered for each.
 
+use super::address::asked_for;
 use super::appointments::{Appointments, Known};
 use super::element::Element;
 use super::map::{self, Mapped, Memory, Told};
@@ -158,11 +159,12 @@ impl Planner<'_> {
         };
         match method {
             None | Some("POST" | "PUT") => {}
-            Some("PATCH") if past => {}
             Some("DELETE") => {
                 let reason = "a deletion; what never happened is told by the status entered-in-error";
                 return Entry::nothing(source, Issue::nothing(path, reason));
             }
+            // PATCH; GET of a subscription's state.
+            Some(_) if past => {}
             Some(_) => {
                 let reason = "only POST, PUT and DELETE are taken: there is nothing to read here";
                 return Entry::refused(source, vec![Issue::new("not-supported", format!("{path}.method"), reason)]);
@@ -175,10 +177,19 @@ impl Planner<'_> {
             Ok(typed) => typed,
             Err(issue) => return Entry::refused(source, vec![issue]),
         };
-        // PUT Type/id names the resource where it doesn't itself.
-        let id =
-            url.filter(|_| method == Some("PUT")).and_then(|u| u.split('?').next()?.split_once('/')).map(|(_, id)| id);
-        self.resource(scope, prepared, memory, typed, (full_url, id))
+        if typed.1 == "Bundle" {
+            let reason = "is a bundle inside a bundle: send it by itself";
+            return Entry::refused(source, vec![Issue::new("not-supported", resource.path, reason)]);
+        }
+        let id = match url.filter(|_| matches!(method, Some("POST" | "PUT"))) {
+            Some(url) => addressed(&typed, url, &path),
+            None => Ok(None),
+        };
+        match id {
+            // POST leaves the id to whoever keeps the resource.
+            Ok(id) => self.resource(scope, prepared, memory, typed, (full_url, id.filter(|_| method == Some("PUT")))),
+            Err(issue) => Entry::refused(source, vec![issue]),
+        }
     }
 
     fn resource<'a>(
@@ -253,6 +264,20 @@ impl Plan {
             .map(|(i, issue)| issue.clone().within(i))
             .collect();
         (!issues.is_empty()).then_some(issues)
+    }
+}
+
+/// The id in a request's address, which names the resource where it doesn't itself; it may not contradict it.
+fn addressed<'a>((root, kind): &(Element<'a>, &str), url: &'a str, request: &str) -> Result<Option<&'a str>, Issue> {
+    let contradicts = |what| {
+        let reason = format!("names another {what} than the resource has");
+        Err(Issue::new("invalid", format!("{request}.url"), reason))
+    };
+    let (asked, id) = asked_for(url);
+    match (asked, id, root.string("id")?) {
+        (Some(asked), ..) if asked != *kind => contradicts("type"),
+        (_, Some(id), Some(own)) if id != own => contradicts("id"),
+        _ => Ok(id),
     }
 }
 

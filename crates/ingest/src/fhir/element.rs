@@ -9,6 +9,9 @@ use chrono_tz::Tz;
 use domain::Micros;
 use serde_json::{Map, Value};
 
+/// Longest string that is read, bytes of UTF-8: no event takes a longer one.
+const MOST_TEXT_BYTES: usize = 8_192;
+
 /// An element and the FHIRPath that leads to it.
 #[derive(Clone)]
 pub(super) struct Element<'a> {
@@ -115,7 +118,11 @@ impl<'a> Element<'a> {
 
     /// This element's string.
     pub(super) fn text(&self) -> Result<&'a str, Issue> {
-        self.value.as_str().map(str::trim).ok_or_else(|| self.wrong("must be a string"))
+        let text = self.value.as_str().map(str::trim).ok_or_else(|| self.wrong("must be a string"))?;
+        if text.len() > MOST_TEXT_BYTES {
+            return Err(Issue::too_long(self.path.clone(), MOST_TEXT_BYTES));
+        }
+        Ok(text)
     }
 
     /// The child's string, if it is there and says something.
@@ -189,6 +196,8 @@ impl<'a> Element<'a> {
         for e in self.each(name) {
             let concept = e.get("concept").unwrap_or(e);
             for coding in concept.each("coding") {
+                #[cfg(test)]
+                READ.set(READ.get() + 1);
                 all.push(coding.as_code()?);
             }
             let whole = concept.as_code()?;
@@ -196,6 +205,12 @@ impl<'a> Element<'a> {
         }
         Ok(all)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Codings and identifiers that were read by this thread: what many resources link to is to be read once.
+    pub(super) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// A FHIR instant or dateTime.

@@ -36,6 +36,11 @@ impl Issue {
         Self::new("code-invalid", expression, "is no code that R4 or R5 has here")
     }
 
+    /// An element is too long.
+    pub(super) fn too_long(expression: impl Into<String>, most_bytes: usize) -> Self {
+        Self::new("too-long", expression, format!("is longer than {most_bytes} bytes"))
+    }
+
     /// Nothing is wrong, and this is why nothing was published.
     pub(super) fn nothing(expression: impl Into<String>, reason: &str) -> Self {
         let diagnostics = format!("no journey event: {reason}");

@@ -1,9 +1,11 @@
 //! What a reference leads to: a resource of the same bundle or contained in its holder, an identifier, or a server's own id;
 //! and whom that makes an event's patient.
 
+use super::address::{base_of, made_up, searched, type_and_id};
 use super::element::Element;
 use super::outcome::Issue;
 use super::scope::{Person, Placed, Unit};
+use domain::parse::MOST_IDENTIFIER_BYTES;
 use std::borrow::Cow;
 
 /// Identifiers of a resource that are looked at.
@@ -24,7 +26,7 @@ pub(super) struct Link<'a> {
     base: Option<&'a str>,
     /// Whether it lies inside its holder, where its id says nothing.
     contained: bool,
-    /// Whether its id is made up for this bundle (`urn:uuid:…`): the next one may have another.
+    /// Whether its address is made up for this bundle (`urn:uuid:…`): the next one may have another.
     made_up: bool,
 }
 
@@ -51,27 +53,18 @@ impl Subject {
     }
 }
 
-/// `https://server/fhir` of `https://server/fhir/Patient/1`.
-pub(super) fn base_of(url: &str) -> Option<&str> {
-    let (rest, _id) = url.rsplit_once('/').filter(|_| url.starts_with("http"))?;
-    rest.rsplit_once('/').map(|(base, _kind)| base)
-}
-
-/// Type and id of `[base/]Type/id[/_history/version]`.
-fn type_and_id(reference: &str) -> Option<(&str, &str)> {
-    let reference = reference.split("/_history/").next()?;
-    let (rest, id) = reference.rsplit_once('/')?;
-    let kind = rest.rsplit('/').next()?;
-    super::types::known(kind).then_some((kind, id)).filter(|(_, id)| !id.is_empty())
-}
-
 /// System, value and how good it is to go by: better is greater.
 pub(super) type Identifier<'a> = (Option<&'a str>, &'a str, (bool, bool, bool));
+
+/// System and value of the identifier to go by, if there is one.
+pub(super) type Best = Result<Option<(Option<String>, String)>, Issue>;
 
 /// A resource's identifiers in use.
 pub(super) fn identifiers<'a>(of: &Element<'a>) -> Result<Vec<Identifier<'a>>, Issue> {
     let mut all = Vec::new();
     for e in of.few("identifier", MOST_IDENTIFIERS) {
+        #[cfg(test)]
+        super::element::READ.set(super::element::READ.get() + 1);
         let Some(value) = e.string("value")?.filter(|_| !matches!(e.string("use"), Ok(Some("old")))) else { continue };
         let (system, kind) = (e.string("system")?, e.code("type")?);
         let temporary = matches!(e.string("use"), Ok(Some("temp" | "secondary")));
@@ -81,7 +74,8 @@ pub(super) fn identifiers<'a>(of: &Element<'a>) -> Result<Vec<Identifier<'a>>, I
 }
 
 impl<'a> Link<'a> {
-    /// The server's own id: the resource's where it is here, since an entry's address may be made up.
+    /// The server's own id: the resource's where it is here, since an entry's address may be made up. That address counts
+    /// where the resource has no id: others in the bundle call it so too.
     fn own_id(&self) -> Option<&'a str> {
         self.resource_id().or(self.id)
     }
@@ -92,22 +86,14 @@ impl<'a> Link<'a> {
     }
 
     fn resource_id(&self) -> Option<&'a str> {
-        self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str()
+        let id = self.resource.as_ref().filter(|_| !self.contained)?.value.get("id")?.as_str();
+        id.filter(|id| id.len() <= MOST_IDENTIFIER_BYTES)
     }
 
     /// The identifier that it names: system and value.
     fn identifier(&self) -> Option<(Option<&str>, &str)> {
         self.identifier.as_ref().map(|(system, value)| (system.as_deref(), &**value))
     }
-}
-
-/// System and value of `identifier=system|value` in a search, which may be percent-encoded.
-fn searched(query: &str) -> Option<(Option<String>, String)> {
-    let number = crate::http::percent_decoded(query.split('&').find_map(|p| p.strip_prefix("identifier="))?)?;
-    let (system, value) = number.rsplit_once('|').map_or((None, &*number), |(s, v)| (Some(s), v));
-    let system = system.filter(|s| !s.trim().is_empty()).map(str::to_owned);
-    // Nobody is known by no number: it would be one patient for all of them.
-    (!value.trim().is_empty()).then(|| (system, value.to_owned()))
 }
 
 impl<'a> Unit<'a> {
@@ -128,18 +114,25 @@ impl<'a> Unit<'a> {
             made_up: false,
         };
         if let Some(i) = reference.get("identifier") {
-            let system = || i.string("system").ok().flatten().map(Cow::Borrowed);
-            link.identifier = i.string("value")?.map(|value| (system(), value.into()));
+            let system = i.string("system")?.map(Cow::Borrowed);
+            link.identifier = i.string("value")?.map(|value| (system, value.into()));
         }
         if let Some(text) = reference.string("reference")? {
             self.follow(text, &mut link);
+        }
+        // Whose it is nobody will ever know: the next bundle has another address for it.
+        if link.made_up && link.resource.is_none() && link.identifier.is_none() {
+            let path = format!("{}.reference", link.path);
+            return Err(Issue::new("not-found", path, "refers to an entry that is not in the bundle"));
         }
         Ok(link)
     }
 
     /// The link under a name of the resource that a link leads to; not one to what lies inside that other resource.
     pub(super) fn onward(&self, link: &Link<'a>, name: &str) -> Result<Option<Link<'a>>, Issue> {
-        let next = link.resource.as_ref().and_then(|r| r.get(name)).map(|e| self.link(&e)).transpose()?;
+        let reason = |i: &Issue| format!("leads to a resource whose {name} {}", i.diagnostics);
+        let here = |i: Issue| Issue { expression: link.path.clone(), diagnostics: reason(&i), ..i };
+        let next = link.resource.as_ref().and_then(|r| r.get(name)).map(|e| self.link(&e)).transpose().map_err(here)?;
         Ok(next.filter(|n| link.contained || !n.contained))
     }
 
@@ -157,13 +150,12 @@ impl<'a> Unit<'a> {
             link.identifier = searched(query).map(|(system, value)| (system.map(Cow::Owned), value.into()));
             return;
         }
-        let named = type_and_id(text);
+        link.made_up = text.starts_with("urn:");
+        let named = type_and_id(text).filter(|_| !link.made_up);
         link.kind = named.map(|n| n.0).or(link.kind);
-        let urn = text.strip_prefix("urn:uuid:").or_else(|| text.strip_prefix("urn:oid:"));
-        link.made_up = urn.is_some();
-        link.id = named.map(|n| n.1).or(urn);
+        link.id = named.map(|n| n.1);
         let url = text.split("/_history/").next().unwrap_or(text);
-        let absolute = text.starts_with("http") || text.starts_with("urn:");
+        let absolute = text.starts_with("http") || link.made_up;
         link.base = base_of(url);
         let found = match self.base.filter(|_| !absolute) {
             Some(base) => self.scope.index.get(format!("{base}/{url}").as_str()),
@@ -174,6 +166,8 @@ impl<'a> Unit<'a> {
         let by_id = || self.scope.by_id.get(&named?).copied().flatten();
         let found = found.copied().or_else(|| by_id().filter(|p| (!absolute && self.base.is_none()) || nameless(p)));
         let Some(found) = found else { return };
+        // What the entry is called where it has no id itself.
+        link.id = link.id.or_else(|| made_up(text));
         link.resource = Element::resource(found.resource, "Bundle.entry.resource").ok().map(|(e, kind)| {
             link.kind = Some(kind);
             e
@@ -220,9 +214,9 @@ impl<'a> Unit<'a> {
     /// The pseudonym of this very resource's subject, by its own identifiers, and who gave the number out.
     pub(super) fn self_pseudonym(&self) -> Result<Option<(String, String)>, Issue> {
         let Some((system, value)) = self.best(&self.root)? else { return Ok(None) };
-        let system = system.unwrap_or(self.source);
+        let system = system.as_deref().unwrap_or(self.source);
         let authority = self.scope.site().authority(system).map_or(system, |(name, _)| name);
-        Ok(Some((self.scope.pseudonym(Person::Patient, system, value), authority.to_owned())))
+        Ok(Some((self.scope.pseudonym(Person::Patient, system, &value), authority.to_owned())))
     }
 
     /// The pseudonym that a bare reference to this resource gets.
@@ -236,22 +230,30 @@ impl<'a> Unit<'a> {
             Some(r) => self.best(r)?,
             None => None,
         };
+        let own = own.as_ref().map(|(system, value)| (system.as_deref(), &**value));
         if let Some((system, value)) = own.or(link.identifier()) {
             return Ok(self.scope.pseudonym(person, system.unwrap_or(source), value));
         }
-        let id = link.own_id().ok_or_else(|| {
-            Issue::new(
-                "required",
-                link.path.clone(),
-                "has neither a reference to a resource nor an identifier with a value",
-            )
+        let id = link.lasting_id().ok_or_else(|| {
+            let reason = match &link.resource {
+                Some(_) => "leads to a resource with neither an identifier nor an id that lasts",
+                None if link.contained => "refers to a contained resource that is not there",
+                None => "has neither a reference to a resource nor an identifier with a value",
+            };
+            Issue::new("required", link.path.clone(), reason)
         })?;
         Ok(self.scope.pseudonym(person, source, &format!("{kind}/{id}")))
     }
 
     /// The identifier to go by: that of the site's authority of the highest rank; else one with a system, a record number
     /// before others; of equals the first.
-    fn best(&self, of: &Element<'a>) -> Result<Option<(Option<&'a str>, &'a str)>, Issue> {
+    fn best(&self, of: &Element<'a>) -> Best {
+        // Many may refer to one: it is looked at once.
+        let mut known = self.scope.best.borrow_mut();
+        known.entry(std::ptr::from_ref(of.value)).or_insert_with(|| self.best_of(of)).clone()
+    }
+
+    fn best_of(&self, of: &Element<'a>) -> Best {
         let site = self.scope.site();
         let rank = |system: Option<&str>| system.and_then(|s| site.authority(s)).map(|(_, rank)| rank);
         let mut best: Option<(Option<i32>, Identifier<'a>)> = None;
@@ -261,7 +263,7 @@ impl<'a> Unit<'a> {
                 best = Some(this);
             }
         }
-        Ok(best.map(|(_, (system, value, _))| (system, value)))
+        Ok(best.map(|(_, (system, value, _))| (system.map(str::to_owned), value.to_owned())))
     }
 
     /// What this resource is called in events' references.
@@ -284,8 +286,8 @@ impl<'a> Unit<'a> {
 
     fn business(&self, of: &Element<'a>) -> Result<Option<String>, Issue> {
         let best = self.best(of)?;
-        let known = best.filter(|(system, _)| system.is_some_and(|s| self.scope.site().authority(s).is_some()));
-        Ok(known.map(|(_, value)| value.to_owned()))
+        let known = |system: &str| self.scope.site().authority(system).is_some();
+        Ok(best.filter(|(system, _)| system.as_deref().is_some_and(known)).map(|(_, value)| value))
     }
 
     /// `Type/id` of a linked resource, under which its events are told apart.

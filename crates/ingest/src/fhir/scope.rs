@@ -1,11 +1,13 @@
 //! What the resources of one request share, and which resource each of them is.
 
+use super::address::{base_of, made_up};
 use super::element::Element;
 use super::outcome::Issue;
-use super::reference::{base_of, identifiers};
+use super::reference::{Best, identifiers};
 use super::rules::Rules;
 use crate::site::{Pseudonyms, Site};
 use domain::Micros;
+use domain::parse::MOST_IDENTIFIER_BYTES;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +28,10 @@ pub(super) struct Scope<'a> {
     pub by_id: HashMap<(&'a str, &'a str), Option<Placed<'a>>>,
     /// Pseudonyms that were asked for already.
     known: RefCell<HashMap<(Person, String, String), String>>,
+    /// The identifiers to go by of resources that were looked at.
+    pub best: RefCell<HashMap<*const Value, Best>>,
+    /// Whether requests that were looked at are referrals, or why that can't be told.
+    pub referrals: RefCell<HashMap<*const Value, Result<bool, Issue>>>,
 }
 
 /// Whose number it is.
@@ -51,6 +57,8 @@ pub(super) struct Unit<'a> {
     pub source: &'a str,
     /// Its own id on that system.
     pub id: String,
+    /// Whether the id is its own, rather than its place in the bundle, an identifier or its content.
+    named: bool,
     /// Whether the system gave the id out, so that other resources may refer to it later.
     assigned: bool,
     /// Confidentiality codes of its security labels.
@@ -61,8 +69,9 @@ pub(super) struct Unit<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(pseudonyms: &'a Pseudonyms, received: Micros, bundled: Option<Micros>) -> Self {
-        let (index, by_id, known) = (HashMap::new(), HashMap::new(), RefCell::default());
-        Self { pseudonyms, received, bundled, index, by_id, known }
+        let (index, by_id) = (HashMap::new(), HashMap::new());
+        let (known, best, referrals) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { pseudonyms, received, bundled, index, by_id, known, best, referrals }
     }
 
     /// Makes a resource of the bundle known to references.
@@ -102,21 +111,22 @@ impl<'a> Scope<'a> {
             None => None,
         };
         let source = self.rules().server(base, meta);
-        let (assigned, confidentiality, contained) = (false, labels(&root)?, contained(root.value));
-        let mut unit =
-            Unit { scope: self, kind, source, id: String::new(), assigned, confidentiality, contained, base, root };
-        let own = unit.root.string("id")?.or(id);
-        unit.assigned = own.is_some() && full_url.is_none_or(|u| !u.starts_with("urn:"));
-        let urn = || full_url.and_then(|u| u.strip_prefix("urn:uuid:").or_else(|| u.strip_prefix("urn:oid:")));
-        unit.id = match own.or_else(urn) {
+        let own = root.string("id")?.or(id);
+        if own.is_some_and(|id| id.len() > MOST_IDENTIFIER_BYTES) {
+            return Err(Issue::too_long(format!("{}.id", root.path), MOST_IDENTIFIER_BYTES));
+        }
+        let named = own.is_some();
+        let assigned = named && full_url.is_none_or(|u| !u.starts_with("urn:"));
+        let id = match own.or_else(|| full_url.and_then(made_up)) {
             Some(id) => id.to_owned(),
-            None => match identifiers(&unit.root)?.first().filter(|_| !is_person(kind)) {
+            None => match identifiers(&root)?.first().filter(|_| !is_person(kind)) {
                 Some((_, value, _)) => (*value).to_owned(),
                 // Nobody named it: its content does.
-                None => format!("{:016x}", xxhash_rust::xxh3::xxh3_64(unit.root.value.to_string().as_bytes())),
+                None => format!("{:016x}", xxhash_rust::xxh3::xxh3_64(root.value.to_string().as_bytes())),
             },
         };
-        Ok(unit)
+        let (confidentiality, contained) = (labels(&root)?, contained(root.value));
+        Ok(Unit { scope: self, kind, source, id, named, assigned, confidentiality, contained, base, root })
     }
 
     /// The pseudonym of a number; hashed once for a request.
@@ -135,6 +145,11 @@ impl Unit<'_> {
     /// `Type/id`.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.kind, self.id)
+    }
+
+    /// Whether it has an id of its own, which the next bundle has too.
+    pub(super) const fn is_named(&self) -> bool {
+        self.named
     }
 
     /// Whether others may refer to it by nothing but its id.

@@ -1,4 +1,7 @@
+mod dangling;
+mod entries;
 mod ids;
+mod large;
 mod mapping;
 mod mutations;
 mod people;
@@ -294,6 +297,10 @@ async fn notifications_are_not_held_up_by_what_is_wrong() {
     let parameters = json!({"resourceType": "Parameters", "parameter": []});
     assert_eq!(s.post_to("/fhir/notifications", &bundle("history", &[parameters])).await.status, 200);
     assert_eq!(s.post_to("/fhir/notifications", &bundle("history", &[])).await.status, 200);
+    // The state of a subscription says that it was read.
+    let mut heartbeat = bundle("subscription-notification", &[status]);
+    heartbeat["entry"][0]["request"] = json!({"method": "GET", "url": "https://ehr.example/Subscription/1/$status"});
+    assert_eq!(s.post_to("/fhir/notifications", &heartbeat).await.status, 200);
     // R4 rest-hook: the bare resource, or an update below the end point.
     assert_eq!(s.post_to("/fhir/notifications", &appointment(2, "arrived")).await.status, 201);
     assert_eq!(s.put("/fhir/notifications/Appointment/a1", &appointment(3, "fulfilled")).await.status, 201);

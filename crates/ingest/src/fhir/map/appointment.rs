@@ -4,7 +4,7 @@ mod details;
 
 use super::{Mapped, Memory, NOT_A_PATIENT, Told, Unit};
 use crate::fhir::appointments::{self, ARRIVED, Keys, REQUESTED, Version, Visit, booked_for, key};
-use crate::fhir::element::{Code, When};
+use crate::fhir::element::When;
 use crate::fhir::outcome::Issue;
 use crate::fhir::reference::Subject;
 use details::Details;
@@ -38,12 +38,13 @@ pub(super) fn map(unit: &Unit<'_>, memory: &mut Memory<'_>) -> Result<Mapped, Is
             Some(details.service.as_deref()),
         ),
     };
+    let cancelled = Cancelled::read(unit)?;
     let mut all = Vec::new();
     for patient in &patients {
         let of = |patient: &str| key(unit.source, &unit.name(), patient);
         let visit = memory.visit(&Keys { pseudonym: of(&patient.id), reference: of(&patient.key) }, version);
         let told = Telling { unit, patient, state: named(&state, visit), visit, d: &details };
-        all.extend(told.events(status)?);
+        all.extend(told.events(status, &cancelled)?);
     }
     Ok(Mapped::Events(all))
 }
@@ -72,11 +73,11 @@ impl Telling<'_, '_> {
         Ok(header)
     }
 
-    fn events(&self, status: &str) -> Result<Vec<Told>, Issue> {
+    fn events(&self, status: &str, cancelled: &Cancelled) -> Result<Vec<Told>, Issue> {
         let (unit, d) = (self.unit, self.d);
         let updated = unit.updated()?;
         let header = |when: &When| self.header(&self.state, when);
-        let (appointment_id, reason) = (d.id.clone(), reason(unit)?);
+        let (appointment_id, reason, by) = (d.id.clone(), cancelled.reason.clone(), cancelled.by);
         let (event, when) = match status {
             "booked" => return self.booked(updated),
             "arrived" | "checked-in" => {
@@ -106,7 +107,6 @@ impl Telling<'_, '_> {
             }
             "cancelled" => {
                 let when = unit.time_of(&["cancellationDate"])?.unwrap_or(updated);
-                let by = cancelled_by(unit)?;
                 let event = AppointmentCancelled { header: header(&when)?, appointment_id, by, channel: None, reason };
                 (Event::AppointmentCancelled(event), when)
             }
@@ -218,26 +218,28 @@ fn planned_end(unit: &Unit<'_>, d: &Details, updated: &When) -> Result<When, Iss
     Ok(planned.filter(|p| p.at <= unit.scope.received).unwrap_or_else(|| updated.clone()))
 }
 
-/// R4 writes `cancelationReason`, R5 `cancellationReason`.
-fn cancellation<'a>(unit: &Unit<'a>) -> Result<Vec<Code<'a>>, Issue> {
-    let mut codes = unit.root.codes("cancelationReason")?;
-    codes.extend(unit.root.codes("cancellationReason")?);
-    Ok(codes)
+/// Why an appointment was cancelled, and by whom: the same for each of its patients.
+struct Cancelled {
+    reason: Option<String>,
+    by: Party,
 }
 
-fn reason(unit: &Unit<'_>) -> Result<Option<String>, Issue> {
-    let codes = cancellation(unit)?;
-    let words = codes.iter().rev().find_map(|c| c.text).or_else(|| codes.iter().find_map(|c| c.code));
-    Ok(words.map(str::to_owned))
+impl Cancelled {
+    fn read(unit: &Unit<'_>) -> Result<Self, Issue> {
+        // R4 writes cancelationReason, R5 cancellationReason.
+        let mut codes = unit.root.codes("cancelationReason")?;
+        codes.extend(unit.root.codes("cancellationReason")?);
+        let words = codes.iter().rev().find_map(|c| c.text).or_else(|| codes.iter().find_map(|c| c.code));
+        let by = codes.iter().filter_map(|c| c.code).find_map(party).unwrap_or(Party::Other);
+        Ok(Self { reason: words.map(str::to_owned), by })
+    }
 }
 
 /// Codes of appointment-cancellation-reason say who: pat-… the patient, prov-… and what the hospital lacked the hospital.
-fn cancelled_by(unit: &Unit<'_>) -> Result<Party, Issue> {
-    let codes = cancellation(unit)?;
-    let of = |code: &str| match code.split('-').next().unwrap_or(code) {
+fn party(code: &str) -> Option<Party> {
+    match code.split('-').next().unwrap_or(code) {
         "pat" => Some(Party::Patient),
         "prov" | "maint" | "meds" => Some(Party::Hospital),
         _ => None,
-    };
-    Ok(codes.iter().filter_map(|c| c.code).find_map(of).unwrap_or(Party::Other))
+    }
 }

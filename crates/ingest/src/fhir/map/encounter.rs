@@ -1,7 +1,7 @@
 //! Encounter: what its status and its period say together. A visit that comes as finished tells its beginning too, and
 //! each of these is one event, however many versions repeat it.
 
-use super::{Mapped, NOT_A_PATIENT, Patient, Told, Unit};
+use super::{MOST_EVENTS, Mapped, NOT_A_PATIENT, Patient, Told, Unit};
 use crate::fhir::appointments::ARRIVED;
 use crate::fhir::element::{Element, When};
 use crate::fhir::outcome::Issue;
@@ -89,7 +89,7 @@ impl<'u, 'a> Visit<'u, 'a> {
         }
         let service_type = root.code("serviceType")?;
         let order = match unit.link_of(&["basedOn"])? {
-            Some(l) if super::request::is_referral(&l)? == Some(false) => unit.reference(&l)?,
+            Some(l) if super::request::is_referral(unit, &l)? == Some(false) => unit.reference(&l)?,
             _ => None,
         };
         let period = root.any(&["actualPeriod", "period"]);
@@ -221,7 +221,8 @@ impl<'u, 'a> Visit<'u, 'a> {
 
     /// Every place after the first, where it is known since when.
     fn transfers(&self, all: &mut Vec<Told>) -> Result<(), Issue> {
-        for (location, since) in self.places()?.into_iter().skip(1) {
+        // One more than there may be is refused.
+        for (location, since) in self.places()?.into_iter().skip(1).take(MOST_EVENTS + 1) {
             let Some(when) = since else { continue };
             let header = self.header(&format!("moved to {location} at {}", when.at.0), &when)?;
             let event = PatientTransferred { header, encounter_id: self.id.clone(), location };

@@ -16,6 +16,10 @@ pub(super) fn map(unit: &Unit<'_>) -> Result<Mapped, Issue> {
         let (kind, other) = (e.required("type")?, e.get("other").ok_or_else(|| e.missing("other"))?);
         let other_link = unit.link(&other)?;
         let other = match kind {
+            // By its place in a bundle nobody will ever know it again.
+            "replaced-by" | "replaces" if own.is_none() && !unit.is_named() => {
+                return Err(unit.root.missing("identifier"));
+            }
             "replaced-by" | "replaces" => unit.patient(&other_link)?.id,
             "refer" | "seealso" => continue,
             _ => return Err(Issue::unknown_code(format!("{}.type", e.path))),

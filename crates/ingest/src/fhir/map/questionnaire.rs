@@ -1,6 +1,6 @@
 //! `QuestionnaireResponse`: feedback where the site file says so, else a questionnaire of the visit.
 
-use super::{Mapped, NOT_A_PATIENT, Patient, Told, Unit, one};
+use super::{MOST_EVENTS, Mapped, NOT_A_PATIENT, Patient, Told, Unit, one};
 use crate::fhir::element::{Element, When};
 use crate::fhir::outcome::Issue;
 use crate::fhir::rules::Instrument;
@@ -108,6 +108,10 @@ fn feedback(
             improve: None,
         };
         all.push(Told { event: Event::FeedbackGiven(event), when: when.path.clone() });
+        // One more than there may be is refused.
+        if all.len() > MOST_EVENTS {
+            break;
+        }
     }
     Ok(match all.is_empty() {
         true => Mapped::Nothing("none of its answers is one that the site file knows"),

@@ -23,9 +23,12 @@ fn referral(request: &Element<'_>) -> Result<bool, Issue> {
     Ok(says_referral(&request.codes("category")?) || says_referral(&request.codes("code")?))
 }
 
-/// Whether a linked `ServiceRequest` is a referral; `None` where it isn't here to look at.
-pub(super) fn is_referral(link: &Link<'_>) -> Result<Option<bool>, Issue> {
-    link.resource.as_ref().map(referral).transpose()
+/// Whether a linked `ServiceRequest` is a referral; `None` where it isn't here to look at. However many link to it, it is
+/// looked at once.
+pub(super) fn is_referral(unit: &Unit<'_>, link: &Link<'_>) -> Result<Option<bool>, Issue> {
+    let Some(request) = &link.resource else { return Ok(None) };
+    let mut known = unit.scope.referrals.borrow_mut();
+    known.entry(std::ptr::from_ref(request.value)).or_insert_with(|| referral(request)).clone().map(Some)
 }
 
 fn priority(unit: &Unit<'_>) -> Result<Option<Priority>, Issue> {
@@ -190,7 +193,7 @@ pub(super) fn task(unit: &Unit<'_>) -> Result<Mapped, Issue> {
     else {
         return Ok(Mapped::Nothing("it isn't about a ServiceRequest"));
     };
-    let referral = is_referral(&link)?.unwrap_or(true);
+    let referral = is_referral(unit, &link)?.unwrap_or(true);
     let (Some(id), Some(about)) = (unit.reference(&link)?, unit.linked_name(&link, "ServiceRequest")) else {
         return Err(Issue::new("required", link.path, "says neither which resource nor which identifier"));
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn with_actor(actor: &Value) -> Value {
+pub(super) fn with_actor(actor: &Value) -> Value {
     let mut a = appointment(1, "booked");
     a["participant"] = json!([{"actor": actor}]);
     a
@@ -20,7 +20,7 @@ fn record(id: &str) -> Value {
     })
 }
 
-async fn pseudonym_of(s: &Server, body: &Value) -> String {
+pub(super) async fn pseudonym_of(s: &Server, body: &Value) -> String {
     let r = s.post(body).await;
     assert!(r.status < 300, "{}", r.json);
     let all = s.events();
@@ -192,6 +192,20 @@ async fn nobody_is_guessed() {
         assert!(!r.json.to_string().contains("Kim"));
     }
     assert_eq!(s.log.len(), 0);
+    // Nobody takes part; or somebody does, who may be anybody.
+    let mut alone = appointment(1, "booked");
+    for (participants, reason) in [
+        (json!([]), "is required"),
+        (json!([{"actor": {"reference": "Practitioner/d1"}}]), "none is known to be a patient"),
+        (json!([{"actor": {"identifier": {"system": "urn:x", "value": "1"}}}]), "none is known to be a patient"),
+    ] {
+        alone["participant"] = participants;
+        let r = s.post(&alone).await;
+        assert_eq!((r.status, r.issue()), (422, ("required", "Appointment.participant.actor")));
+        assert!(r.json["issue"][0]["diagnostics"].as_str().unwrap().starts_with(reason), "{}", r.json);
+    }
+    let r = s.post(&with_actor(&json!({"type": "Patient", "reference": "#nobody"}))).await;
+    assert_eq!(r.json["issue"][0]["diagnostics"], "refers to a contained resource that is not there");
 }
 
 #[tokio::test]

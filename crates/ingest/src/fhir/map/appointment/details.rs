@@ -50,7 +50,7 @@ pub(super) fn read(unit: &Unit<'_>) -> Result<Option<(Vec<Subject>, Details)>, I
     let (mut referral, mut order) = (None, None);
     if let Some(link) = unit.link_of(&["basedOn"])?.filter(|l| l.kind.is_none_or(|k| k == "ServiceRequest")) {
         let id = unit.reference(&link)?;
-        match is_referral(&link)? {
+        match is_referral(unit, &link)? {
             Some(false) => order = id,
             _ => referral = id,
         }
@@ -76,7 +76,9 @@ fn participants(unit: &Unit<'_>) -> Result<Option<Participants>, Issue> {
     // R5 has a subject beside the participants.
     let all = unit.root.each("participant");
     let actors = all.iter().filter_map(|p| Some((false, p.get("actor")?)));
+    let mut others = false;
     for (about, e) in unit.root.each("subject").into_iter().map(|s| (true, s)).chain(actors) {
+        others |= !about;
         let link = unit.link(&e)?;
         // Nobody may say what it is, but only patients have such numbers.
         let is_patient = link.kind == Some("Patient") || link.kind.is_none() && unit.is_record_number(&link);
@@ -101,9 +103,17 @@ fn participants(unit: &Unit<'_>) -> Result<Option<Participants>, Issue> {
     }
     match patients.is_empty() {
         true if other => Ok(None),
-        true => Err(unit.root.missing("participant.actor")),
+        true => Err(nobody(unit, others)),
         false => Ok(Some(Participants { patients, practitioner })),
     }
+}
+
+/// No patient takes part. `others`: somebody does.
+fn nobody(unit: &Unit<'_>, others: bool) -> Issue {
+    let missing = unit.root.missing("participant.actor");
+    let reason = "none is known to be a patient: give a reference Patient/…, the type Patient, or an identifier whose system \
+                  is an authority of the site file";
+    if others { Issue { diagnostics: reason.to_owned(), ..missing } } else { missing }
 }
 
 /// HL7 v3 `ActPriority`.
