@@ -36,65 +36,93 @@ pub async fn follow<P: Projection>(
             Err(e) => return Err(e.into()),
         }
     }
-    let mut running: BTreeMap<i64, CancellationToken> = BTreeMap::new();
-    let mut tasks: JoinSet<(i64, Result<(), ProjectorError>)> = JoinSet::new();
-    let result = loop {
-        match wanted(&store, spec).await {
-            Ok(wanted) => {
-                for (number, stop) in &running {
-                    if wanted.iter().all(|g| g.number != *number) {
-                        stop.cancel();
-                    }
-                }
-                for info in wanted {
-                    if running.contains_key(&info.number) {
-                        continue;
-                    }
-                    let generation = match store.generation(spec, info.number).await {
-                        Ok(generation) => generation,
-                        Err(e) if e.is_transient() => continue,
-                        // Dropped since it was listed.
-                        Err(_) if is_gone(&store, spec, info.number).await => continue,
-                        Err(e) => return end(running, tasks, Err(e.into())).await,
-                    };
-                    let view = match make(&info) {
-                        Ok(view) => view,
-                        Err(e) => return end(running, tasks, Err(e.into())).await,
-                    };
-                    tracing::info!(view.name = spec.name, view.generation = info.number, "following");
-                    let stop = cancel.child_token();
-                    let (log, store, options) = (log.clone(), store.clone(), options.clone());
-                    running.insert(info.number, stop.clone());
-                    tasks.spawn(async move {
-                        let number = generation.number;
-                        (number, run(view, generation, log, store, options, stop).await)
-                    });
-                }
+    let mut all =
+        Following { spec, make, log, store, options, cancel, running: BTreeMap::new(), tasks: JoinSet::new() };
+    let result = all.run().await;
+    all.end(result).await
+}
+
+/// What is followed.
+struct Following<M> {
+    spec: ViewSpec,
+    make: M,
+    log: Arc<dyn Log>,
+    store: Store,
+    options: Options,
+    cancel: CancellationToken,
+    running: BTreeMap<i64, CancellationToken>,
+    tasks: JoinSet<(i64, Result<(), ProjectorError>)>,
+}
+
+impl<P: Projection, M: Fn(&GenerationInfo) -> Result<P, StoreError>> Following<M> {
+    async fn run(&mut self) -> Result<(), ProjectorError> {
+        loop {
+            match wanted(&self.store, self.spec).await {
+                Ok(wanted) => self.take_up(&wanted).await?,
+                // The projections say themselves when the store stays away.
+                Err(e) if e.is_transient() => {}
+                Err(e) => return Err(e.into()),
             }
-            // The projections say themselves when the store stays away.
-            Err(e) if e.is_transient() => {}
-            Err(e) => break Err(e.into()),
-        }
-        tokio::select! {
-            () = cancel.cancelled() => break Ok(()),
-            Some(ended) = tasks.join_next() => match ended {
-                Ok((number, Ok(()))) => {
-                    running.remove(&number);
-                }
-                Ok((number, Err(e))) => {
-                    if !is_gone(&store, spec, number).await {
-                        break Err(e);
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                Some(ended) = self.tasks.join_next() => {
+                    let (number, done) = ended.map_err(|_| ProjectorError::Panicked)?;
+                    if let Err(e) = done {
+                        if !self.is_gone(number).await {
+                            return Err(e);
+                        }
+                        // Its tables were dropped under it.
+                        tracing::info!(view.name = self.spec.name, view.generation = number, "no longer followed");
                     }
-                    // Its tables were dropped under it.
-                    tracing::info!(view.name = spec.name, view.generation = number, "no longer followed");
-                    running.remove(&number);
+                    self.running.remove(&number);
                 }
-                Err(_) => break Err(ProjectorError::Panicked),
-            },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
-    };
-    end(running, tasks, result).await
+    }
+
+    /// Lets go of what is no longer wanted, and begins to follow what is new.
+    async fn take_up(&mut self, wanted: &[GenerationInfo]) -> Result<(), ProjectorError> {
+        for (number, stop) in &self.running {
+            if wanted.iter().all(|g| g.number != *number) {
+                stop.cancel();
+            }
+        }
+        for info in wanted {
+            let number = info.number;
+            if self.running.contains_key(&number) {
+                continue;
+            }
+            let generation = match self.store.generation(self.spec, number).await {
+                Ok(generation) => generation,
+                Err(e) if e.is_transient() => continue,
+                // Dropped since it was listed.
+                Err(_) if self.is_gone(number).await => continue,
+                Err(e) => return Err(e.into()),
+            };
+            let view = (self.make)(info)?;
+            tracing::info!(view.name = self.spec.name, view.generation = number, "following");
+            let stop = self.cancel.child_token();
+            self.running.insert(number, stop.clone());
+            let (log, store, options) = (self.log.clone(), self.store.clone(), self.options.clone());
+            self.tasks.spawn(async move { (number, run(view, generation, log, store, options, stop).await) });
+        }
+        Ok(())
+    }
+
+    /// Whether a generation is none to follow any more.
+    async fn is_gone(&self, number: i64) -> bool {
+        wanted(&self.store, self.spec).await.is_ok_and(|w| w.iter().all(|g| g.number != number))
+    }
+
+    /// Stops what runs; the first error is the result.
+    async fn end(mut self, mut result: Result<(), ProjectorError>) -> Result<(), ProjectorError> {
+        self.running.values().for_each(CancellationToken::cancel);
+        while let Some(ended) = self.tasks.join_next().await {
+            result = result.and(ended.map_or(Err(ProjectorError::Panicked), |(_, done)| done));
+        }
+        result
+    }
 }
 
 /// The generations to follow now: none while the view is paused.
@@ -104,22 +132,4 @@ async fn wanted(store: &Store, spec: ViewSpec) -> Result<Vec<GenerationInfo>, St
     }
     let all = store.generations(Some(spec.name)).await?;
     Ok(all.into_iter().filter(|g| g.state == State::Following && (g.active || g.fits(spec))).collect())
-}
-
-/// Whether a generation is none to follow any more.
-async fn is_gone(store: &Store, spec: ViewSpec, number: i64) -> bool {
-    wanted(store, spec).await.is_ok_and(|w| w.iter().all(|g| g.number != number))
-}
-
-/// Stops what runs; the first error is the result.
-async fn end(
-    running: BTreeMap<i64, CancellationToken>,
-    mut tasks: JoinSet<(i64, Result<(), ProjectorError>)>,
-    mut result: Result<(), ProjectorError>,
-) -> Result<(), ProjectorError> {
-    running.values().for_each(CancellationToken::cancel);
-    while let Some(ended) = tasks.join_next().await {
-        result = result.and(ended.map_or(Err(ProjectorError::Panicked), |(_, done)| done));
-    }
-    result
 }

@@ -9,7 +9,7 @@ use crate::sorted::BEHIND;
 use crate::{Projection, ProjectorError, Rejected, isolate};
 use eventlog::{Position, Record};
 use std::collections::BTreeMap;
-use store::{Durability, Generation, KeptLetter, OpenLetter, Store, key_hash};
+use store::{Durability, Generation, KeptLetter, OpenLetter, Store, StoreError, Tx, key_hash};
 
 /// Records of one key in one transaction, at most; what is left waits, and goes in the same way after.
 pub const MOST_RECORDS: usize = 5_000;
@@ -93,20 +93,7 @@ pub async fn redrive<P: Projection>(
         kept.why.insert(at[r.index], r.into());
     }
     let waits = hold_back(&mut kept.why, letters.len());
-    for (i, letter) in letters.iter().enumerate() {
-        let Some(why) = kept.why.get(&i) else { continue };
-        let now = KeptLetter {
-            id: letter.id.clone(),
-            code: why.code.into(),
-            reason: why.reason.clone(),
-            parked_behind: why.behind,
-        };
-        let was = (letter.code.as_str(), letter.reason.as_str(), letter.parked_behind);
-        if was != (now.code.as_str(), now.reason.as_str(), now.parked_behind) {
-            tx.keep_letter(&now).await?;
-        }
-        done.kept.push(now);
-    }
+    done.kept = keep(&mut tx, &letters, &kept.why).await?;
     let gone: Vec<&str> =
         letters.iter().enumerate().filter(|(i, _)| !kept.why.contains_key(i)).map(|(_, l)| l.id.as_str()).collect();
     done.taken = gone.len();
@@ -128,6 +115,26 @@ pub async fn redrive<P: Projection>(
         tx.commit().await?;
     }
     Ok(done)
+}
+
+/// Writes down why letters stay, where that is another reason than before.
+async fn keep(tx: &mut Tx, letters: &[OpenLetter], why: &BTreeMap<usize, Why>) -> Result<Vec<KeptLetter>, StoreError> {
+    let mut kept = Vec::with_capacity(why.len());
+    for (i, why) in why {
+        let letter = &letters[*i];
+        let now = KeptLetter {
+            id: letter.id.clone(),
+            code: why.code.into(),
+            reason: why.reason.clone(),
+            parked_behind: why.behind,
+        };
+        let was = (letter.code.as_str(), letter.reason.as_str(), letter.parked_behind);
+        if was != (now.code.as_str(), now.reason.as_str(), now.parked_behind) {
+            tx.keep_letter(&now).await?;
+        }
+        kept.push(now);
+    }
+    Ok(kept)
 }
 
 /// Why a record stays a letter.

@@ -1,24 +1,20 @@
 //! The inbox in Kafka: a group member that reads it, and a transactional producer whose transactions hold the group's offsets.
 
+mod reading;
 mod topics;
 mod transaction;
 
-use super::batch::headers_of;
 use super::client::{Context, ISOLATION, STATISTICS, Settings, failed};
 use super::member::{Handle, PATIENCE};
-use super::poll::sort;
 use crate::LogError;
 use crate::options::{KafkaTarget, Options};
-use crate::relay::{
-    BATCH_BYTES, BATCH_RECORDS, BATCH_TIME, Incoming, MOST_COPIED_BYTES, Outgoing, Relay, RelayOptions, Taken,
-};
-use bytes::Bytes;
+use crate::relay::{BATCH_BYTES, BATCH_RECORDS, BATCH_TIME, MOST_COPIED_BYTES, Outgoing, Relay, RelayOptions, Taken};
+use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
-use rdkafka::{ClientContext, Message, Offset};
+use reading::{incoming, report_lost, sorted};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,8 +37,6 @@ const POLL_INTERVAL_MS: u64 = 120_000;
 /// How often this one may be fenced within [`FENCED_WITHIN`] before it gives way: once may be its own transaction that timed out.
 const MOST_FENCED: usize = 3;
 const FENCED_WITHIN: Duration = Duration::from_secs(60);
-/// How long the broker may take to say which of the inbox's records are gone.
-const ASK: Duration = Duration::from_secs(5);
 
 /// An inbox.
 pub(crate) struct KafkaRelay {
@@ -279,52 +273,6 @@ impl Relay for KafkaRelay {
             _ => Err(Failure::Other(lost())),
         };
         done.map_err(|failure| self.failed(failure))
-    }
-}
-
-/// What an error of the reader means. A topic that was deleted may come back: no reason to end the process.
-fn sorted(error: KafkaError, inbox: &str) -> Result<(), LogError> {
-    match error.rdkafka_error_code() {
-        Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
-            Err(LogError::Unavailable(format!("the topic {inbox} is gone")))
-        }
-        _ => sort(error),
-    }
-}
-
-fn incoming(message: &BorrowedMessage<'_>) -> Option<Incoming> {
-    Some(Incoming {
-        partition: u32::try_from(message.partition()).ok()?,
-        offset: u64::try_from(message.offset()).ok()?,
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
-        headers: headers_of(message).into_iter().map(|(name, value)| (name, Bytes::copy_from_slice(value))).collect(),
-    })
-}
-
-/// Says loudly that records were deleted from the inbox before anybody took them: it stood still for longer than it keeps them.
-fn report_lost(consumer: &BaseConsumer<Member>, inbox: &str) {
-    let committed = match consumer.committed(ASK) {
-        Ok(committed) => committed,
-        Err(error) => {
-            tracing::debug!(error = %error, "how far the inbox was read is not known");
-            return;
-        }
-    };
-    for element in committed.elements() {
-        let Offset::Offset(next) = element.offset() else { continue };
-        // a broker that doesn't answer must not hold up the rest
-        let Ok((first, _)) = consumer.fetch_watermarks(inbox, element.partition(), ASK) else { return };
-        if first > next {
-            let lost = u64::try_from(first - next).unwrap_or_default();
-            metrics::counter!("inbox_lost_total").increment(lost);
-            tracing::error!(
-                log.topic = inbox,
-                log.partition = element.partition(),
-                records = lost,
-                "the inbox has deleted records that nobody had taken"
-            );
-        }
     }
 }
 

@@ -51,6 +51,9 @@ const TOO_LONG: ErrorKind = ErrorKind::FileTooLarge;
 /// What comes after the file.
 const END: &[u8] = b"\n.";
 
+/// A record's line, and the record or why it isn't one.
+pub(super) type Numbered = (u64, Result<StringRecord, Problem>);
+
 pub(super) struct Records<R> {
     reader: csv::Reader<Guarded<R>>,
     width: usize,
@@ -89,7 +92,7 @@ impl<R: Read> Records<R> {
     }
 
     /// The next record with its line; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Result<StringRecord, Problem>)>, ImportError> {
+    pub(super) fn next(&mut self) -> Result<Option<Numbered>, ImportError> {
         let Some(bytes) = self.read()? else { return Ok(None) };
         let line = self.line();
         let record = match StringRecord::from_byte_record(bytes) {
