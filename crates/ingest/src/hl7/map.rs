@@ -8,6 +8,7 @@ mod billing;
 mod consent;
 mod context;
 mod identity;
+mod numbers;
 mod order;
 mod referral;
 mod scheduling;

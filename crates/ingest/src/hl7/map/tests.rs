@@ -131,6 +131,49 @@ fn merges_match_numbers_of_one_authority() {
     assert_eq!(wrong("ADT^A37", &["PID"]), [("PID", 2, 0, 100)]);
 }
 
+/// MRG-1 of a message about X's patient 1, of one MRG or more: who retires.
+fn retired(kind: &str, former: &[&str]) -> Vec<String> {
+    let segments: Vec<String> = former.iter().map(|m| format!("MRG|{m}")).collect();
+    let segments: Vec<&str> = ["PID|1||1^^^X^MR"].into_iter().chain(segments.iter().map(String::as_str)).collect();
+    let all = mapped(kind, &segments).unwrap();
+    let ids: std::collections::BTreeSet<_> = all.iter().map(|e| e.header().event_id).collect();
+    assert_eq!(ids.len(), all.len(), "each event has an id of its own");
+    let retired = |e: Event| match e {
+        Event::PatientsMerged(e) => e.retired,
+        Event::PatientIdentifiersChanged(e) => e.retired.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    all.into_iter().map(retired).collect()
+}
+
+#[test]
+fn every_patient_of_a_merge_is_merged() {
+    let p = pseudonyms(SITE);
+    let x = |numbers: &[&str]| numbers.iter().map(|n| p.patient("X", n)).collect::<Vec<_>>();
+    for kind in ["ADT^A40", "ADT^A34", "ADT^A18", "ADT^A36", "ADT^A47"] {
+        assert_eq!(retired(kind, &["8^^^X^MR", "9^^^X^MR"]), x(&["8", "9"]), "{kind}: an MRG is a patient");
+        assert_eq!(retired(kind, &["8^^^X^MR~9^^^X^MR~8^^^X^MR"]), x(&["8", "9"]), "{kind}: so many numbers");
+    }
+    // Numbers of another type or authority are other names of the same former patient, as in PID-3.
+    assert_eq!(retired("ADT^A40", &["5^^^X^PI~8^^^X^MR~3^^^X^AN~7^^^Z^MR"]), x(&["8"]));
+    assert_eq!(retired("ADT^A40", &["5^^^X^PI~3^^^X^AN~6^^^X^PI"]), x(&["5", "6"]));
+    // The number that stays may be listed, but not alone.
+    assert_eq!(retired("ADT^A40", &["1^^^X^MR~9^^^X^MR"]), x(&["9"]));
+    let two = |second: &str| wrong("ADT^A40", &["PID|1||1^^^X^MR", "MRG|9^^^X^MR", &format!("MRG|{second}")]);
+    assert_eq!(two("1^^^X^MR"), [("MRG", 2, 1, 103)]);
+    assert_eq!(two("\"\""), [("MRG", 2, 1, 101)]);
+    let three = ["PID|1||1^^^X", "PID|2||2^^^X", "PID|3||3^^^X"];
+    assert_eq!(wrong("ADT^A24", &three), [("PID", 3, 0, 100)], "a link is of two");
+}
+
+#[test]
+fn a_message_that_means_too_many_events_is_refused() {
+    let former = |n: usize| (0..n).map(|n| format!("f{n}^^^X^MR")).collect::<Vec<_>>().join("~");
+    assert_eq!(retired("ADT^A40", &[&former(10_000)]).len(), 10_000);
+    let mrg = format!("MRG|{}", former(10_001));
+    assert_eq!(wrong("ADT^A40", &["PID|1||1^^^X^MR", &mrg]), [("MSH", 1, 0, 207)]);
+}
+
 #[test]
 fn visits_need_their_number_and_say_when() {
     assert_eq!(wrong("ADT^A01", &["PID", "PV1|1|I|W1"]), [("PV1", 1, 19, 101)]);
