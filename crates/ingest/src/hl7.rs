@@ -4,6 +4,7 @@
 //! one again; another message under the same id is refused. One bad message holds up no other.
 
 mod ack;
+mod aside;
 mod batch;
 mod head;
 mod judge;
@@ -105,8 +106,9 @@ impl Receiver {
     pub async fn receive(&self, blocks: &[Block]) -> Vec<Vec<u8>> {
         let now = crate::now();
         let mut round = Round::default();
-        let mut units: Vec<Unit<'_>> =
-            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect();
+        let mut units: Vec<Unit<'_>> = aside::read(blocks, || {
+            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect()
+        });
         let answers = match round.events.is_empty() {
             true => Vec::new(),
             false => self.publisher.publish(&round.events).await,

@@ -105,6 +105,12 @@ impl Memory {
         }
     }
 
+    /// Lets nobody ask about appointments until the answer is dropped.
+    #[cfg(test)]
+    pub fn hold(&self) -> impl Drop {
+        lock(&self.appointments)
+    }
+
     /// Learns from an event that is in the log.
     pub fn learn(&self, event: &Event) {
         let header = event.header();

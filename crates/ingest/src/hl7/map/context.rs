@@ -16,6 +16,11 @@ const MOST_WRONG: usize = 100;
 /// Most events of one message; one that means more is refused. A segment seldom means two.
 const MOST_EVENTS: usize = 10_000;
 
+/// Segments that each event of a message may be read from, and how long one of them may be, bytes: a message has thousands of
+/// events, and none takes a longer text.
+const SHARED: [&str; 10] = ["MSH", "EVN", "PID", "PV1", "SCH", "TQ1", "AIS", "AIG", "AIL", "AIP"];
+const MOST_SHARED_BYTES: usize = 16 << 10;
+
 /// The fields that say when it happened, where nothing more exact does.
 pub const HAPPENED: &[(&str, u16)] = &[("EVN", 6), ("EVN", 2), ("MSH", 7)];
 
@@ -111,6 +116,17 @@ impl<'a> Context<'a> {
         let before = self.wrong.len();
         let found = read(self);
         if self.wrong.len() > before { found } else { self.need(found, place, reason) }
+    }
+
+    /// Whether segments are too long to be read for each event, and notes that.
+    pub fn too_long(&mut self) -> bool {
+        for s in self.message.segments().iter().filter(|s| s.length() > MOST_SHARED_BYTES) {
+            if let Some(name) = SHARED.into_iter().find(|n| *n == s.name()) {
+                let place = Place::segment(name).in_sequence(s.sequence);
+                self.wrong(place, Code::Internal, "the segment is longer than 16384 bytes");
+            }
+        }
+        !self.wrong.is_empty()
     }
 
     /// Whether a segment is missing, and notes that.

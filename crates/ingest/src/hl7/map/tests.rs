@@ -175,6 +175,31 @@ fn a_message_that_means_too_many_events_is_refused() {
 }
 
 #[test]
+fn an_appointment_has_hundreds_of_patients_and_not_thousands() {
+    let patients: Vec<String> = (0..501).map(|n| format!("PID|{n}||{n}^^^X")).collect();
+    let mut segments: Vec<&str> = vec!["SCH|A", "TQ1|||||||2026031010+0900"];
+    segments.extend(std::iter::repeat_n("AIP|1||", 9_000));
+    segments.push("AIP|1||7");
+    segments.extend(patients[..500].iter().map(String::as_str));
+    let staff = json!(pseudonyms(SITE).staff("FAC", "7"));
+    let all = shown("SIU^S12", &segments, &["/practitioner", "/starts_at"]);
+    assert_eq!(all, vec![json!(["AppointmentBooked", staff, "2026-03-10T01:00:00Z"]); 500]);
+    segments.push(&patients[500]);
+    assert_eq!(wrong("SIU^S12", &segments), [("PID", 501, 0, 207)]);
+}
+
+#[test]
+fn what_each_event_repeats_is_not_too_long() {
+    let pv1 = |bytes: usize| format!("PV1|1|I|{}", "x".repeat(bytes - "PV1|1|I|".len()));
+    let result = format!("OBR|1|7||GLU{}F", "|".repeat(21));
+    let all = |bytes: usize| mapped("ORU^R01", &["PID", &pv1(bytes), &result, &result]);
+    assert_eq!(all(16 << 10).unwrap().len(), 2);
+    assert_eq!(all((16 << 10) + 1).unwrap_err()[0].place, crate::hl7::Place::segment("PV1"));
+    let document = format!("OBX|1|ED|||{}", "x".repeat(100_000));
+    assert_eq!(mapped("ORU^R01", &["PID", &result, &document]).unwrap().len(), 1);
+}
+
+#[test]
 fn visits_need_their_number_and_say_when() {
     assert_eq!(wrong("ADT^A01", &["PID", "PV1|1|I|W1"]), [("PV1", 1, 19, 101)]);
     assert_eq!(wrong("ADT^A02", &["PID", "PV1|1|I|^^^F"]), [("PV1", 1, 19, 101), ("PV1", 1, 3, 101)]);

@@ -18,6 +18,16 @@ pub enum Block {
     TooLong(Bytes, usize),
 }
 
+impl Block {
+    /// What there is of it.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Whole(bytes) | Self::TooLong(bytes, _) => bytes,
+        }
+    }
+}
+
 /// Without what is in it: names.
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

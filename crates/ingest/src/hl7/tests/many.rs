@@ -41,3 +41,24 @@ async fn a_merge_of_several_patients_is_logged_once_however_often_it_comes() {
         assert_eq!(events.iter().map(retired).collect::<Vec<_>>(), expected);
     }
 }
+
+#[test]
+fn a_large_message_holds_up_no_other_task() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let bed = Bed::new();
+    let note = format!("SCH|A1\rNTE|1||{}\r", "x".repeat(70_000));
+    let block = Block::Whole(Bytes::from(message("SIU^S17", "m1", &note)));
+    // The mapping waits for this; what is spawned after it, for a thread.
+    let held = bed.receiver.memory.hold();
+    let receiver = bed.receiver.clone();
+    let taken = runtime.spawn(async move { receiver.receive(&[block]).await });
+    let (send, other) = std::sync::mpsc::channel();
+    runtime.spawn(async move { send.send(()) });
+    // Not by tokio's clock, which stands still where its only thread does.
+    let waited = other.recv_timeout(std::time::Duration::from_secs(10));
+    drop(held);
+    waited.expect("another task runs meanwhile");
+    let answers = runtime.block_on(taken).unwrap();
+    assert!(String::from_utf8_lossy(&answers[0]).contains("MSA|AA|m1"));
+    assert_eq!(bed.log.len(), 1);
+}
