@@ -184,8 +184,8 @@ impl<'a> Context<'a> {
     pub fn header(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'_>) -> Header {
         let (message, site) = (self.message, self.site());
         // Nothing is recorded after the message that says so; a recording time that lies later is no such thing.
-        let noted = instant(message.field("EVN", 2).component(1).raw(), self.zones);
-        let written = instant(message.field("MSH", 7).component(1).raw(), self.zones);
+        let noted = self.time(message.field("EVN", 2), Place::field("EVN", 2));
+        let written = self.written();
         let recorded_at = match (noted, written) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(occurred_at),

@@ -7,7 +7,7 @@ use crate::hl7::head::Head;
 use crate::hl7::memory::Memory;
 use crate::hl7::message::Message;
 use crate::hl7::tests::{SITE, pseudonyms};
-use crate::hl7::wrong::Code;
+use crate::hl7::wrong::{Code, Place};
 use serde_json::{Value, json};
 
 /// A message of segments; MSH-9 is `kind`, `PID` a usual one.
@@ -23,9 +23,12 @@ fn mapped(kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
 }
 
 fn mapped_under(site: &str, kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
-    let text = text(kind, segments);
+    read(site, &text(kind, segments))
+}
+
+fn read(site: &str, text: &str) -> Result<Vec<Event>, Vec<Wrong>> {
     let head = Head::of(text.as_bytes()).unwrap();
-    let message = Message::new(&text, head.delimiters).unwrap();
+    let message = Message::new(text, head.delimiters).unwrap();
     events(&head, &message, &pseudonyms(site), &Memory::new(10), "m-0")
 }
 
@@ -194,7 +197,7 @@ fn what_each_event_repeats_is_not_too_long() {
     let result = format!("OBR|1|7||GLU{}F", "|".repeat(21));
     let all = |bytes: usize| mapped("ORU^R01", &["PID", &pv1(bytes), &result, &result]);
     assert_eq!(all(16 << 10).unwrap().len(), 2);
-    assert_eq!(all((16 << 10) + 1).unwrap_err()[0].place, crate::hl7::Place::segment("PV1"));
+    assert_eq!(all((16 << 10) + 1).unwrap_err()[0].place, Place::segment("PV1"));
     let document = format!("OBX|1|ED|||{}", "x".repeat(100_000));
     assert_eq!(mapped("ORU^R01", &["PID", &result, &document]).unwrap().len(), 1);
 }
@@ -221,6 +224,21 @@ fn visits_need_their_number_and_say_when() {
     let dead = format!("PID|1||12^^^HOSP{}Y", "|".repeat(27));
     let left = format!("PV1|1|I|W1{}V9", "|".repeat(16));
     assert_eq!(shown("ADT^A03", &[&dead, &left], &["/disposition"]), [json!(["PatientDischarged", "expired"])]);
+}
+
+#[test]
+fn what_is_no_time_is_told_also_where_it_only_says_when_it_was_recorded() {
+    let pv1 = format!("PV1|1|I|W1{}V9", "|".repeat(16));
+    let of = |written: &str, noted: &str| {
+        let evn = format!("EVN||{noted}||||20260302085900+0900");
+        read(SITE, &text("ADT^A01", &[&evn, "PID", &pv1]).replace("20260302090000+0900", written))
+    };
+    let place =
+        |written: &str, noted: &str| of(written, noted).unwrap_err().iter().map(|w| w.place).collect::<Vec<_>>();
+    assert_eq!(place("20260302090000+9900", "20260302085930"), [Place::field("MSH", 7)]);
+    assert_eq!(place("20260302090000+0900", "soon"), [Place::field("EVN", 2)]);
+    assert_eq!(of("", "20260302085930").unwrap().len(), 1, "it may be left out");
+    assert!(read(SITE, &text("VXU^V04", &["PID"]).replace("20260302090000", "now")).unwrap().is_empty());
 }
 
 #[test]
