@@ -4,6 +4,7 @@
 //! one again; another message under the same id is refused. One bad message holds up no other.
 
 mod ack;
+mod aside;
 mod batch;
 mod head;
 mod judge;
@@ -31,7 +32,7 @@ use domain::{Event, EventId, Micros, parse};
 use eventlog::{Log, NewRecord};
 use head::Head;
 use judge::{Conflict, conflict, count, hash, verdict};
-use memory::{Memory, Seen};
+use memory::{Coming, Memory, Seen};
 use message::{MOST_SEGMENTS, Message};
 use quarantine::Quarantine;
 use std::ops::Range;
@@ -51,6 +52,8 @@ pub struct Receiver {
 struct Round {
     /// To be published.
     events: Vec<Prepared>,
+    /// What they say of appointments.
+    coming: Coming,
     /// To be kept in quarantine.
     held: Vec<NewRecord>,
 }
@@ -105,8 +108,9 @@ impl Receiver {
     pub async fn receive(&self, blocks: &[Block]) -> Vec<Vec<u8>> {
         let now = crate::now();
         let mut round = Round::default();
-        let mut units: Vec<Unit<'_>> =
-            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect();
+        let mut units: Vec<Unit<'_>> = aside::read(blocks, || {
+            blocks.iter().map(|b| batch::unit(b, |message| self.take(message, now, &mut round))).collect()
+        });
         let answers = match round.events.is_empty() {
             true => Vec::new(),
             false => self.publisher.publish(&round.events).await,
@@ -153,7 +157,7 @@ impl Receiver {
             Seen::Other => return self.conflict(head, bytes, first, &fingerprint, now, round),
             Seen::New | Seen::Same => {}
         }
-        match self.events(head, bytes, &fingerprint, now, &round.events) {
+        match self.events(head, bytes, &fingerprint, now, &round.coming) {
             Ok(mapped) if mapped.is_empty() => {
                 count(head, intake::Outcome::Ignored);
                 let at = self.memory.answered(first, &fingerprint, now);
@@ -161,6 +165,7 @@ impl Receiver {
             }
             Ok(mapped) => {
                 self.memory.begin(first, &fingerprint);
+                mapped.iter().for_each(|e| round.coming.note(e.event()));
                 let start = round.events.len();
                 round.events.extend(mapped);
                 let events = start..round.events.len();
@@ -204,7 +209,7 @@ impl Receiver {
         bytes: &[u8],
         fingerprint: &str,
         now: Micros,
-        before: &[Prepared],
+        before: &Coming,
     ) -> Result<Vec<Prepared>, Vec<Wrong>> {
         let site = self.pseudonyms.site();
         let sender = rules::of(&site.senders, head.component(3, 1), head.component(4, 1));

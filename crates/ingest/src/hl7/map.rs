@@ -8,6 +8,7 @@ mod billing;
 mod consent;
 mod context;
 mod identity;
+mod numbers;
 mod order;
 mod referral;
 mod scheduling;
@@ -36,6 +37,9 @@ pub fn events(
     let patients =
         if head.kind() == "ORU" && message.all("PID").count() > 1 { message.by_patient() } else { Vec::new() };
     let mut c = Context::new(head, message, pseudonyms, known, digest);
+    if c.too_long() {
+        return c.end();
+    }
     match (head.kind(), head.trigger()) {
         ("SIU", trigger) => scheduling::map(&mut c, trigger),
         ("ADT", "A18" | "A24" | "A34" | "A36" | "A37" | "A40" | "A47") => identity::map(&mut c, head.trigger()),

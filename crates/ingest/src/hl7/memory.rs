@@ -2,9 +2,9 @@
 //! What is forgotten is safe all the same: views count an event once.
 
 use super::map::Known;
-use crate::publisher::Prepared;
 use crate::recent::Recent;
 use domain::{Event, EventId, Micros};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -105,6 +105,12 @@ impl Memory {
         }
     }
 
+    /// Lets nobody ask about appointments until the answer is dropped.
+    #[cfg(test)]
+    pub fn hold(&self) -> impl Drop {
+        lock(&self.appointments)
+    }
+
     /// Learns from an event that is in the log.
     pub fn learn(&self, event: &Event) {
         let header = event.header();
@@ -130,19 +136,34 @@ impl Known for Memory {
     }
 }
 
-/// The memory, and what came in just before and is not in the log yet: a sender doesn't wait between booking and deletion.
+/// What came in just before about appointments, and is not in the log yet.
+#[derive(Default)]
+pub struct Coming(HashMap<u128, Vec<EventId>>);
+
+impl Coming {
+    /// Notes an event that is to be published.
+    pub fn note(&mut self, event: &Event) {
+        let header = event.header();
+        let (Some(patient), Some(id)) = (&header.patient_id, appointment_of(event)) else { return };
+        self.0.entry(appointment(patient.as_str(), id)).or_default().push(header.event_id);
+    }
+}
+
+/// The memory, and what came in just before: a sender doesn't wait between booking and deletion.
 pub struct WithRound<'a> {
     pub memory: &'a Memory,
-    pub before: &'a [Prepared],
+    pub before: &'a Coming,
 }
 
 impl Known for WithRound<'_> {
     fn appointment(&self, patient: &str, id: &str) -> Vec<EventId> {
         let mut events = self.memory.appointment(patient, id);
-        let whose = |e: &Event| e.header().patient_id.as_ref().is_some_and(|p| p.as_str() == patient);
-        for e in self.before.iter().map(Prepared::event).filter(|e| appointment_of(e) == Some(id) && whose(e)) {
-            if !events.contains(&e.header().event_id) && events.len() < MOST_OF_ONE {
-                events.push(e.header().event_id);
+        for e in self.before.0.get(&appointment(patient, id)).into_iter().flatten() {
+            if events.len() == MOST_OF_ONE {
+                break;
+            }
+            if !events.contains(e) {
+                events.push(*e);
             }
         }
         events

@@ -136,6 +136,12 @@ impl<'a> Segment<'a> {
         self.text.split(char::from(self.delimiters.field)).next().unwrap_or_default()
     }
 
+    /// How long it is, bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.text.len()
+    }
+
     /// The `n`th field, from 1, as the standard counts them.
     #[must_use]
     pub fn field(&self, n: usize) -> Part<'a> {

@@ -1,5 +1,6 @@
 //! Messages into a log in memory, and what is answered.
 
+mod many;
 mod samples;
 
 use super::*;
@@ -305,22 +306,6 @@ async fn hospitals_are_told_apart_in_whatever_bytes_their_names_are() {
         assert!(String::from_utf8_lossy(&answers[0]).contains("MSA|AA|000001"), "{hospital}");
     }
     assert_eq!(bed.log.len(), 2);
-}
-
-#[tokio::test]
-async fn a_message_of_thousands_of_segments_holds_up_nobody() {
-    let bed = Bed::new();
-    let results: String = (0..9_900).map(|n| format!("OBR|{n}|{n}||GLU{}F\r", "|".repeat(21))).collect();
-    let text = message("ORU^R01", "m1", &results).replace("PV1|", "ZV1|");
-    let begun = std::time::Instant::now();
-    assert_eq!(code(&bed.answer(text).await), "AA");
-    // Looking for each field from the beginning took a minute and more.
-    assert!(begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
-    assert_eq!(bed.log.len(), 9_900);
-    let notes = format!("NTE|1||{}\r", "가".repeat(50)).repeat(200);
-    let siu = format!("SCH|A1|F1||||||||30|min|^^^20260310100000+0900\r{notes}");
-    let block = message("SIU^S14", "m2", &siu).replace("PID|", "ZID|") + "PID|1||12^^^HOSP";
-    assert_eq!(code(&bed.answer(block).await), "AA", "long notes are cut");
 }
 
 #[tokio::test]

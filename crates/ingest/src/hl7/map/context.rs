@@ -1,7 +1,7 @@
-//! What all messages have in common: patient, times, place, visit.
+//! What all messages have in common: times, place, visit; the patient is in `numbers`.
 
 use super::super::head::Head;
-use super::super::message::{Message, Part, Segment};
+use super::super::message::{Message, Part};
 use super::super::rules::{self, Hl7, Sender};
 use super::super::time::{Zones, instant, offset_of};
 use super::super::wrong::{Code, Place, Wrong};
@@ -12,6 +12,14 @@ use std::borrow::Cow;
 
 /// Most wrong things that are noted of one message.
 const MOST_WRONG: usize = 100;
+
+/// Most events of one message; one that means more is refused. A segment seldom means two.
+const MOST_EVENTS: usize = 10_000;
+
+/// Segments that each event of a message may be read from, and how long one of them may be, bytes: a message has thousands of
+/// events, and none takes a longer text.
+const SHARED: [&str; 10] = ["MSH", "EVN", "PID", "PV1", "SCH", "TQ1", "AIS", "AIG", "AIL", "AIP"];
+const MOST_SHARED_BYTES: usize = 16 << 10;
 
 /// The fields that say when it happened, where nothing more exact does.
 pub const HAPPENED: &[(&str, u16)] = &[("EVN", 6), ("EVN", 2), ("MSH", 7)];
@@ -76,6 +84,9 @@ impl<'a> Context<'a> {
     }
 
     pub fn push(&mut self, event: Event) {
+        if self.events.len() == MOST_EVENTS {
+            return self.wrong(Place::segment("MSH"), Code::Internal, "the message means more than 10000 events");
+        }
         self.events.push(event);
     }
 
@@ -105,6 +116,17 @@ impl<'a> Context<'a> {
         let before = self.wrong.len();
         let found = read(self);
         if self.wrong.len() > before { found } else { self.need(found, place, reason) }
+    }
+
+    /// Whether segments are too long to be read for each event, and notes that.
+    pub fn too_long(&mut self) -> bool {
+        for s in self.message.segments().iter().filter(|s| s.length() > MOST_SHARED_BYTES) {
+            if let Some(name) = SHARED.into_iter().find(|n| *n == s.name()) {
+                let place = Place::segment(name).in_sequence(s.sequence);
+                self.wrong(place, Code::Internal, "the segment is longer than 16384 bytes");
+            }
+        }
+        !self.wrong.is_empty()
     }
 
     /// Whether a segment is missing, and notes that.
@@ -142,63 +164,6 @@ impl<'a> Context<'a> {
         number
     }
 
-    /// The patient of a PID segment, whose identifiers are in PID-3, in old messages in PID-2.
-    pub fn patient(&mut self, pid: Option<&Segment<'_>>) -> Option<Patient> {
-        let sequence = pid.map_or(1, |p| p.sequence);
-        let place = Place::field("PID", 3).in_sequence(sequence);
-        let found = pid.and_then(|p| self.identifier(p.field(3), None).or_else(|| self.identifier(p.field(2), None)));
-        self.need(found, place.component(1), "a patient needs an identifier")
-    }
-
-    /// The one of some repeated identifiers (CX) that is the patient's: of the authority that ranks highest in the site
-    /// file, else of type MR, else the first. Where `like` names an authority, one of that goes before all.
-    pub fn identifier(&self, field: Part<'_>, like: Option<&str>) -> Option<Patient> {
-        let mut best: Option<(_, Cow<'_, str>, Cow<'_, str>)> = None;
-        for cx in field.repetitions() {
-            let Some(number) = cx.id() else { continue };
-            let (authority, rank) = self.authority(cx);
-            let medical_record = cx.component(5).value().is_some_and(|t| t == "MR");
-            let weight = (like == Some(&*authority), rank.is_some(), rank.unwrap_or_default(), medical_record);
-            if best.as_ref().is_none_or(|(other, ..)| weight > *other) {
-                best = Some((weight, authority, number));
-            }
-        }
-        let (_, authority, number) = best?;
-        Some(Patient { id: self.pseudonyms.patient(&authority, &number), authority: authority.into_owned() })
-    }
-
-    /// Who gave an identifier out, and the rank where the site file knows it. An identifier that names nobody is of the
-    /// sender's own authority, else of the sending facility, else of the sending application.
-    fn authority<'x>(&'x self, cx: Part<'x>) -> (Cow<'x, str>, Option<i32>) {
-        let site = self.site();
-        let hd = cx.component(4);
-        // By its name or by its universal id, whichever the site file knows.
-        for part in [hd.subcomponent(1), hd.subcomponent(2)] {
-            if let Some((name, rank)) = part.value().and_then(|n| site.authority(&n)) {
-                return (Cow::Borrowed(name), Some(rank));
-            }
-        }
-        if let Some(named) = hd.subcomponent(1).value().or_else(|| hd.subcomponent(2).value()) {
-            return (named, None);
-        }
-        if let Some(own) = self.sender.and_then(|s| s.authority.as_deref()) {
-            return site.authority(own).map_or((Cow::Borrowed(own), None), |(n, r)| (Cow::Borrowed(n), Some(r)));
-        }
-        let named = |n| self.message.field("MSH", n).id();
-        (named(4).or_else(|| named(3)).unwrap_or_default(), None)
-    }
-
-    /// A practitioner (XCN) by a pseudonym; nothing where there is no number. Names are left alone.
-    pub fn staff(&self, field: Part<'_>) -> Option<String> {
-        let xcn = field.repetitions().find(|x| x.id().is_some())?;
-        let authority = xcn.component(9);
-        let named = authority.subcomponent(1).value().or_else(|| authority.subcomponent(2).value());
-        let own = || self.sender.and_then(|s| s.authority.as_deref()).map(Cow::Borrowed);
-        let authority = named.or_else(own).or_else(|| self.message.field("MSH", 4).id());
-        let number = xcn.id()?;
-        Some(self.pseudonyms.staff(&authority.unwrap_or_default(), &number))
-    }
-
     /// The visit: PV1-19.
     pub fn encounter(&self) -> Option<String> {
         self.message.field("PV1", 19).id().map(Cow::into_owned)
@@ -219,8 +184,8 @@ impl<'a> Context<'a> {
     pub fn header(&mut self, patient: &Patient, occurred_at: Micros, place: Part<'_>) -> Header {
         let (message, site) = (self.message, self.site());
         // Nothing is recorded after the message that says so; a recording time that lies later is no such thing.
-        let noted = instant(message.field("EVN", 2).component(1).raw(), self.zones);
-        let written = instant(message.field("MSH", 7).component(1).raw(), self.zones);
+        let noted = self.time(message.field("EVN", 2), Place::field("EVN", 2));
+        let written = self.written();
         let recorded_at = match (noted, written) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or(occurred_at),

@@ -1,10 +1,13 @@
 //! ADT about identities: merged, taken apart, renumbered.
 
-use super::super::message::{Part, Segment, named};
+use super::super::message::{Part, Segment};
 use super::super::wrong::{Code, Place};
 use super::context::{Context, HAPPENED, Patient};
 use domain::event::{Event, PatientIdentifiersChanged, PatientsMerged, PatientsUnmerged};
 use domain::{Micros, PatientId};
+
+/// Why a message that names nobody who retires is refused.
+const MISSING: &str = "the event needs the former identifier";
 
 pub fn map(c: &mut Context<'_>, trigger: &str) {
     let message = c.message;
@@ -20,20 +23,37 @@ pub fn map(c: &mut Context<'_>, trigger: &str) {
     }
     for group in groups {
         let patient = c.patient(group.first());
-        let mrg = named(group, "MRG");
-        let sequence = group.first().map_or(1, |p| p.sequence);
-        let place = Place::field("MRG", 1).in_sequence(mrg.map_or(sequence, |m| m.sequence)).component(1);
-        // The number that retires is of the authority whose other one stays.
-        let like = patient.as_ref().map(|p| p.authority.as_str());
-        let former = mrg.and_then(|m| c.identifier(m.field(1), like));
-        let former = c.need(former, place, "the event needs the former identifier");
-        if let (Some(patient), Some(former)) = (patient, former) {
-            if patient.id == former.id {
-                c.wrong(place, Code::Table, "is the patient's present identifier");
-                continue;
-            }
-            changed(c, trigger, &patient, former, at);
+        let formers: Vec<&Segment<'_>> = group.iter().filter(|s| s.name() == "MRG").collect();
+        if formers.is_empty() {
+            let sequence = group.first().map_or(1, |p| p.sequence);
+            c.wrong(former_place(sequence), Code::Missing, MISSING);
         }
+        for mrg in formers {
+            former(c, trigger, patient.as_ref(), mrg, at);
+        }
+    }
+}
+
+/// MRG-1 of one of the message's MRG segments.
+const fn former_place(sequence: u16) -> Place {
+    Place::field("MRG", 1).in_sequence(sequence).component(1)
+}
+
+/// One MRG segment: one former patient. MRG-1 lists that one's numbers; of the numbers of one authority and type all retire.
+fn former(c: &mut Context<'_>, trigger: &str, patient: Option<&Patient>, mrg: &Segment<'_>, at: Micros) {
+    let place = former_place(mrg.sequence);
+    // The number that retires is of the authority whose other one stays.
+    let all = c.identifiers(mrg.field(1), patient.map(|p| p.authority.as_str()));
+    if all.is_empty() {
+        return c.wrong(place, Code::Missing, MISSING);
+    }
+    let Some(patient) = patient else { return };
+    let retired: Vec<Patient> = all.into_iter().filter(|former| former.id != patient.id).collect();
+    if retired.is_empty() {
+        return c.wrong(place, Code::Table, "is the patient's present identifier");
+    }
+    for former in retired {
+        changed(c, trigger, patient, former, at);
     }
 }
 
@@ -53,6 +73,10 @@ fn pair(c: &mut Context<'_>, trigger: &str, groups: &[&[Segment<'_>]], at: Micro
         return c.wrong(Place::segment("PID").in_sequence(2), Code::Segment, "the message needs two patients");
     };
     let place = Place::field("PID", 3).in_sequence(other.sequence).component(1);
+    if let Some(third) = segment(2) {
+        let place = Place::segment("PID").in_sequence(third.sequence);
+        return c.wrong(place, Code::Segment, "the message is about two patients, not more");
+    }
     let first = c.patient(segment(0));
     let like = first.as_ref().map(|p| p.authority.clone());
     let second = c.identifier(other.field(3), like.as_deref());

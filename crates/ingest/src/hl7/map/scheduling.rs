@@ -16,14 +16,21 @@ const NO_REASONS: [&str; 8] = ["ADD", "ADDED", "UPDATE", "MODIFY", "DELETE", "NE
 /// Most bytes of notes that are taken for a reason; an event's text may have twice as many.
 const MOST_NOTE_BYTES: usize = 4_096;
 
-/// What an SIU message says of an appointment.
+/// Most patients of one message: a class or a ward, not all of a hospital's.
+const MOST_PATIENTS: usize = 500;
+
+/// What an SIU message says of an appointment, whoever's it is.
 struct Appointment<'a> {
     id: String,
     at: Micros,
     /// AIL-3.
     place: Part<'a>,
-    /// PV1-19 of the patient: several may share an appointment.
-    visit: Option<String>,
+    starts_at: Option<Micros>,
+    duration_min: Option<i32>,
+    service: Option<String>,
+    practitioner: Option<String>,
+    by: Party,
+    reason: Option<String>,
 }
 
 pub fn map(c: &mut Context<'_>, trigger: &str) {
@@ -33,50 +40,78 @@ pub fn map(c: &mut Context<'_>, trigger: &str) {
         return;
     }
     let message = c.message;
+    if let Some(further) = message.all("PID").nth(MOST_PATIENTS) {
+        let place = Place::segment("PID").in_sequence(further.sequence);
+        return c.wrong(place, Code::Internal, "the message has more than 500 patients");
+    }
     let id = message.field("SCH", 1).id().or_else(|| message.field("SCH", 2).id()).map(Cow::into_owned);
     let id = c.need(id, Place::field("SCH", 1).component(1), "an appointment needs an id in SCH-1 or SCH-2");
     let at = c.written();
     let at = c.need(at, Place::field("MSH", 7), "a message needs its time");
-    c.lacks("PID", "the message has no patient");
+    if c.lacks("PID", "the message has no patient") {
+        return;
+    }
+    // Read once, not for each patient: there may be thousands of resources.
+    let appointment = id.zip(at).map(|(id, at)| read(c, trigger, id, at));
     for group in message.groups("PID") {
         let patient = c.patient(group.first());
-        let (Some(patient), Some(id), Some(at)) = (patient, id.clone(), at) else { continue };
+        let (Some(patient), Some(appointment)) = (patient, &appointment) else { continue };
+        // PV1-19 of the patient: several may share an appointment.
         let visit = named(group, "PV1").and_then(|s| s.field(19).id()).map(Cow::into_owned);
-        one(c, trigger, &patient, Appointment { id, at, place: message.field("AIL", 3), visit });
+        one(c, trigger, &patient, appointment, visit);
     }
 }
 
-fn one(c: &mut Context<'_>, trigger: &str, patient: &Patient, a: Appointment<'_>) {
+fn read<'a>(c: &mut Context<'a>, trigger: &str, id: String, at: Micros) -> Appointment<'a> {
+    let (starts_at, duration_min) = match trigger {
+        "S12" | "S13" => (needed_start(c), duration(c)),
+        // They take an appointment away, whenever it was to be.
+        "S15" | "S16" | "S17" | "S26" => (None, None),
+        _ => (start(c), duration(c)),
+    };
+    Appointment {
+        id,
+        at,
+        place: c.message.field("AIL", 3),
+        starts_at,
+        duration_min,
+        service: service(c),
+        practitioner: practitioner(c),
+        by: party(c),
+        reason: reason(c),
+    }
+}
+
+fn one(c: &mut Context<'_>, trigger: &str, patient: &Patient, a: &Appointment<'_>, visit: Option<String>) {
     match trigger {
-        "S12" => booked(c, patient, a),
+        "S12" => booked(c, patient, a, visit),
         "S13" => rescheduled(c, patient, a),
         "S15" | "S16" => {
-            let reason = reason(c).or_else(|| (trigger == "S16").then(|| "discontinued".to_owned()));
-            cancelled(c, patient, a, party(c), reason);
+            let reason = a.reason.clone().or_else(|| (trigger == "S16").then(|| "discontinued".to_owned()));
+            cancelled(c, patient, a, a.by, reason);
         }
         "S17" => deleted(c, patient, a),
         "S26" => {
             let header = c.header(patient, a.at, a.place);
-            let reason = reason(c);
-            c.push(Event::AppointmentNoShow(AppointmentNoShow { header, appointment_id: a.id, reason }));
+            let (appointment_id, reason) = (a.id.clone(), a.reason.clone());
+            c.push(Event::AppointmentNoShow(AppointmentNoShow { header, appointment_id, reason }));
         }
         _ => modified(c, patient, a),
     }
 }
 
-fn booked(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+fn booked(c: &mut Context<'_>, patient: &Patient, a: &Appointment<'_>, visit: Option<String>) {
     let header = c.header(patient, a.at, a.place);
-    let (starts_at, duration_min) = (needed_start(c), duration(c));
-    let Some(starts_at) = starts_at else { return };
+    let Some(starts_at) = a.starts_at else { return };
     c.push(Event::AppointmentBooked(AppointmentBooked {
         header,
-        appointment_id: a.id,
+        appointment_id: a.id.clone(),
         starts_at,
-        duration_min,
-        service: service(c),
-        practitioner: practitioner(c),
+        duration_min: a.duration_min,
+        service: a.service.clone(),
+        practitioner: a.practitioner.clone(),
         channel: None,
-        encounter_id: a.visit,
+        encounter_id: visit,
         referral_id: None,
         order_id: None,
         self_service: None,
@@ -88,48 +123,46 @@ fn booked(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
     }));
 }
 
-fn rescheduled(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+fn rescheduled(c: &mut Context<'_>, patient: &Patient, a: &Appointment<'_>) {
     let header = c.header(patient, a.at, a.place);
-    let (starts_at, duration_min) = (needed_start(c), duration(c));
-    let Some(starts_at) = starts_at else { return };
+    let Some(starts_at) = a.starts_at else { return };
     c.push(Event::AppointmentRescheduled(AppointmentRescheduled {
         header,
-        appointment_id: a.id,
+        appointment_id: a.id.clone(),
         starts_at,
-        duration_min,
-        practitioner: practitioner(c),
+        duration_min: a.duration_min,
+        practitioner: a.practitioner.clone(),
         channel: None,
-        by: party(c),
+        by: a.by,
         hold_s: None,
-        reason: reason(c),
+        reason: a.reason.clone(),
     }));
 }
 
-fn modified(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
+fn modified(c: &mut Context<'_>, patient: &Patient, a: &Appointment<'_>) {
     let header = c.header(patient, a.at, a.place);
-    let (starts_at, duration_min) = (start(c), duration(c));
     c.push(Event::AppointmentModified(AppointmentModified {
         header,
-        appointment_id: a.id,
-        starts_at,
-        duration_min,
-        service: service(c),
-        practitioner: practitioner(c),
-        by: Some(party(c)).filter(|by| *by != Party::Other),
-        reason: reason(c),
+        appointment_id: a.id.clone(),
+        starts_at: a.starts_at,
+        duration_min: a.duration_min,
+        service: a.service.clone(),
+        practitioner: a.practitioner.clone(),
+        by: Some(a.by).filter(|by| *by != Party::Other),
+        reason: a.reason.clone(),
     }));
 }
 
-fn cancelled(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>, by: Party, reason: Option<String>) {
+fn cancelled(c: &mut Context<'_>, patient: &Patient, a: &Appointment<'_>, by: Party, reason: Option<String>) {
     let header = c.header(patient, a.at, a.place);
-    let (appointment_id, channel) = (a.id, None);
+    let (appointment_id, channel) = (a.id.clone(), None);
     c.push(Event::AppointmentCancelled(AppointmentCancelled { header, appointment_id, by, channel, reason }));
 }
 
 /// An appointment that never was: what was published about it is taken back. Where nothing of it is known any more, it is
 /// cancelled, by nobody in particular.
-fn deleted(c: &mut Context<'_>, patient: &Patient, a: Appointment<'_>) {
-    let why = reason(c).unwrap_or_else(|| "the appointment was deleted".to_owned());
+fn deleted(c: &mut Context<'_>, patient: &Patient, a: &Appointment<'_>) {
+    let why = a.reason.clone().unwrap_or_else(|| "the appointment was deleted".to_owned());
     let known = c.known.appointment(&patient.id, &a.id);
     if known.is_empty() {
         return cancelled(c, patient, a, Party::Other, Some(why));

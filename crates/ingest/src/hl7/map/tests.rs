@@ -7,7 +7,7 @@ use crate::hl7::head::Head;
 use crate::hl7::memory::Memory;
 use crate::hl7::message::Message;
 use crate::hl7::tests::{SITE, pseudonyms};
-use crate::hl7::wrong::Code;
+use crate::hl7::wrong::{Code, Place};
 use serde_json::{Value, json};
 
 /// A message of segments; MSH-9 is `kind`, `PID` a usual one.
@@ -23,9 +23,12 @@ fn mapped(kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
 }
 
 fn mapped_under(site: &str, kind: &str, segments: &[&str]) -> Result<Vec<Event>, Vec<Wrong>> {
-    let text = text(kind, segments);
+    read(site, &text(kind, segments))
+}
+
+fn read(site: &str, text: &str) -> Result<Vec<Event>, Vec<Wrong>> {
     let head = Head::of(text.as_bytes()).unwrap();
-    let message = Message::new(&text, head.delimiters).unwrap();
+    let message = Message::new(text, head.delimiters).unwrap();
     events(&head, &message, &pseudonyms(site), &Memory::new(10), "m-0")
 }
 
@@ -131,6 +134,74 @@ fn merges_match_numbers_of_one_authority() {
     assert_eq!(wrong("ADT^A37", &["PID"]), [("PID", 2, 0, 100)]);
 }
 
+/// MRG-1 of a message about X's patient 1, of one MRG or more: who retires.
+fn retired(kind: &str, former: &[&str]) -> Vec<String> {
+    let segments: Vec<String> = former.iter().map(|m| format!("MRG|{m}")).collect();
+    let segments: Vec<&str> = ["PID|1||1^^^X^MR"].into_iter().chain(segments.iter().map(String::as_str)).collect();
+    let all = mapped(kind, &segments).unwrap();
+    let ids: std::collections::BTreeSet<_> = all.iter().map(|e| e.header().event_id).collect();
+    assert_eq!(ids.len(), all.len(), "each event has an id of its own");
+    let retired = |e: Event| match e {
+        Event::PatientsMerged(e) => e.retired,
+        Event::PatientIdentifiersChanged(e) => e.retired.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    all.into_iter().map(retired).collect()
+}
+
+#[test]
+fn every_patient_of_a_merge_is_merged() {
+    let p = pseudonyms(SITE);
+    let x = |numbers: &[&str]| numbers.iter().map(|n| p.patient("X", n)).collect::<Vec<_>>();
+    for kind in ["ADT^A40", "ADT^A34", "ADT^A18", "ADT^A36", "ADT^A47"] {
+        assert_eq!(retired(kind, &["8^^^X^MR", "9^^^X^MR"]), x(&["8", "9"]), "{kind}: an MRG is a patient");
+        assert_eq!(retired(kind, &["8^^^X^MR~9^^^X^MR~8^^^X^MR"]), x(&["8", "9"]), "{kind}: so many numbers");
+    }
+    // Numbers of another type or authority are other names of the same former patient, as in PID-3.
+    assert_eq!(retired("ADT^A40", &["5^^^X^PI~8^^^X^MR~3^^^X^AN~7^^^Z^MR"]), x(&["8"]));
+    assert_eq!(retired("ADT^A40", &["5^^^X^PI~3^^^X^AN~6^^^X^PI"]), x(&["5", "6"]));
+    // The number that stays may be listed, but not alone.
+    assert_eq!(retired("ADT^A40", &["1^^^X^MR~9^^^X^MR"]), x(&["9"]));
+    let two = |second: &str| wrong("ADT^A40", &["PID|1||1^^^X^MR", "MRG|9^^^X^MR", &format!("MRG|{second}")]);
+    assert_eq!(two("1^^^X^MR"), [("MRG", 2, 1, 103)]);
+    assert_eq!(two("\"\""), [("MRG", 2, 1, 101)]);
+    let three = ["PID|1||1^^^X", "PID|2||2^^^X", "PID|3||3^^^X"];
+    assert_eq!(wrong("ADT^A24", &three), [("PID", 3, 0, 100)], "a link is of two");
+}
+
+#[test]
+fn a_message_that_means_too_many_events_is_refused() {
+    let former = |n: usize| (0..n).map(|n| format!("f{n}^^^X^MR")).collect::<Vec<_>>().join("~");
+    assert_eq!(retired("ADT^A40", &[&former(10_000)]).len(), 10_000);
+    let mrg = format!("MRG|{}", former(10_001));
+    assert_eq!(wrong("ADT^A40", &["PID|1||1^^^X^MR", &mrg]), [("MSH", 1, 0, 207)]);
+}
+
+#[test]
+fn an_appointment_has_hundreds_of_patients_and_not_thousands() {
+    let patients: Vec<String> = (0..501).map(|n| format!("PID|{n}||{n}^^^X")).collect();
+    let mut segments: Vec<&str> = vec!["SCH|A", "TQ1|||||||2026031010+0900"];
+    segments.extend(std::iter::repeat_n("AIP|1||", 9_000));
+    segments.push("AIP|1||7");
+    segments.extend(patients[..500].iter().map(String::as_str));
+    let staff = json!(pseudonyms(SITE).staff("FAC", "7"));
+    let all = shown("SIU^S12", &segments, &["/practitioner", "/starts_at"]);
+    assert_eq!(all, vec![json!(["AppointmentBooked", staff, "2026-03-10T01:00:00Z"]); 500]);
+    segments.push(&patients[500]);
+    assert_eq!(wrong("SIU^S12", &segments), [("PID", 501, 0, 207)]);
+}
+
+#[test]
+fn what_each_event_repeats_is_not_too_long() {
+    let pv1 = |bytes: usize| format!("PV1|1|I|{}", "x".repeat(bytes - "PV1|1|I|".len()));
+    let result = format!("OBR|1|7||GLU{}F", "|".repeat(21));
+    let all = |bytes: usize| mapped("ORU^R01", &["PID", &pv1(bytes), &result, &result]);
+    assert_eq!(all(16 << 10).unwrap().len(), 2);
+    assert_eq!(all((16 << 10) + 1).unwrap_err()[0].place, Place::segment("PV1"));
+    let document = format!("OBX|1|ED|||{}", "x".repeat(100_000));
+    assert_eq!(mapped("ORU^R01", &["PID", &result, &document]).unwrap().len(), 1);
+}
+
 #[test]
 fn visits_need_their_number_and_say_when() {
     assert_eq!(wrong("ADT^A01", &["PID", "PV1|1|I|W1"]), [("PV1", 1, 19, 101)]);
@@ -153,6 +224,21 @@ fn visits_need_their_number_and_say_when() {
     let dead = format!("PID|1||12^^^HOSP{}Y", "|".repeat(27));
     let left = format!("PV1|1|I|W1{}V9", "|".repeat(16));
     assert_eq!(shown("ADT^A03", &[&dead, &left], &["/disposition"]), [json!(["PatientDischarged", "expired"])]);
+}
+
+#[test]
+fn what_is_no_time_is_told_also_where_it_only_says_when_it_was_recorded() {
+    let pv1 = format!("PV1|1|I|W1{}V9", "|".repeat(16));
+    let of = |written: &str, noted: &str| {
+        let evn = format!("EVN||{noted}||||20260302085900+0900");
+        read(SITE, &text("ADT^A01", &[&evn, "PID", &pv1]).replace("20260302090000+0900", written))
+    };
+    let place =
+        |written: &str, noted: &str| of(written, noted).unwrap_err().iter().map(|w| w.place).collect::<Vec<_>>();
+    assert_eq!(place("20260302090000+9900", "20260302085930"), [Place::field("MSH", 7)]);
+    assert_eq!(place("20260302090000+0900", "soon"), [Place::field("EVN", 2)]);
+    assert_eq!(of("", "20260302085930").unwrap().len(), 1, "it may be left out");
+    assert!(read(SITE, &text("VXU^V04", &["PID"]).replace("20260302090000", "now")).unwrap().is_empty());
 }
 
 #[test]

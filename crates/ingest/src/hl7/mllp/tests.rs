@@ -1,6 +1,7 @@
 use super::*;
 use crate::hl7::tests::{Bed, message};
 use crate::testing::Mood;
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
@@ -24,11 +25,25 @@ fn whole(text: &str) -> Block {
 
 #[test]
 fn noise_several_blocks_in_a_read_and_blocks_begun_anew() {
-    let (found, noise) = blocks(&[b"xx\x0bone\x1c\r\n\n\x0btwo\x1c\r\x0bhalf\x0bthree\x1c\r"], 100);
-    assert_eq!(found, [whole("one"), whole("two"), whole("three")]);
+    let (found, noise) = blocks(&[b"xx\x0bone\x1c\r\n\n\x0btwo\x1c\r\x0bhalf\x0bMSH|3\x1c\r"], 100);
+    assert_eq!(found, [whole("one"), whole("two"), whole("MSH|3")]);
     assert_eq!(noise, 2 + 2 + 4);
     let (found, _) = blocks(&[b"\x0ba\x1cb\x1c\r", b"\x0bc\x1c", b"\n\x0bd\x1c\x0be\x1c\r\x0bf"], 100);
     assert_eq!(found, [whole("a\x1cb"), whole("c"), whole("d"), whole("e")]);
+}
+
+#[test]
+fn a_start_byte_in_the_text_begins_nothing_unless_a_header_follows() {
+    let text = "MSH|1\r\x0bNTE|\x0b a\x0b\x0b|M\x0bM\x0bMS\x0bMS\x0bMSG|\x0bBH|\u{feff}\x0b\u{feff}M\x0b";
+    let stream =
+        format!("\x0b{text}\x1c\r\x0bMSH|half\x0b\x0bMSH|2\x1c\r\x0b\x0bBHS|3\x1c\r\x0bhalf\x0b\u{feff}FHS|4\x1c\r");
+    let stream = stream.as_bytes();
+    let expected = [whole(text), whole("MSH|2"), whole("BHS|3"), whole("\u{feff}FHS|4")];
+    assert_eq!(blocks(&stream.chunks(1).collect::<Vec<_>>(), 100).0, expected);
+    for at in 0..stream.len() {
+        let (first, second) = stream.split_at(at);
+        assert_eq!(blocks(&[first, second], 100).0, expected, "split at {at}");
+    }
 }
 
 #[test]
@@ -44,15 +59,17 @@ fn a_block_that_is_too_long_is_told_and_the_next_one_taken() {
         assert_eq!(frames.next_block(), None);
         frames.buffer().extend_from_slice(&[b'y'; 500]);
         assert_eq!(frames.next_block(), None);
-        assert!(frames.buffer.len() <= 600, "{}", frames.buffer.len());
+        assert!(frames.buffer().len() <= 600, "{}", frames.buffer().len());
     }
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let one = prop_oneof![
+    let byte = prop_oneof![
         3 => Just(START), 3 => Just(END), 3 => Just(b'\r'), 1 => Just(b'\n'), 4 => any::<u8>(), 6 => b'a'..=b'z'
     ];
-    prop::collection::vec(one, 0..200)
+    let piece =
+        prop_oneof![8 => byte.prop_map(|b| vec![b]), 1 => Just(b"MSH".to_vec()), 1 => Just(b"\x0bFHS".to_vec())];
+    prop::collection::vec(piece, 0..150).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
@@ -157,6 +174,18 @@ async fn a_half_block_is_given_up_and_a_long_one_answered() {
     );
     send(&mut io, &message("ADT^A01", "m3", "")).await;
     assert!(answer(&mut io).await.unwrap().contains("MSA|AA|m3"));
+}
+
+#[tokio::test]
+async fn a_start_byte_in_a_note_is_no_reason_to_refuse_a_message() {
+    let bed = Bed::new();
+    let (at, ..) = start(&bed, Limits::default()).await;
+    let mut io = TcpStream::connect(at).await.unwrap();
+    for id in ["m1", "m2"] {
+        send(&mut io, &message("ADT^A01", id, "NTE|1||first line\x0bsecond line\r")).await;
+        assert!(answer(&mut io).await.unwrap().contains(&format!("MSA|AA|{id}\r")));
+    }
+    assert_eq!(bed.log.len(), 2);
 }
 
 #[tokio::test]
