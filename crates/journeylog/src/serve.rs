@@ -91,6 +91,9 @@ pub async fn serve(settings: &Settings, name: &'static str, roles: Roles) -> any
         tasks.spawn(async move { ("inbox", inbox.run(stop).await.map_err(Into::into)) });
     }
     if let Some(store) = &store {
+        if let Ok(Some(why)) = crate::views::other_standards(store, &crate::views::mot(settings)?).await {
+            tracing::warn!("{why}");
+        }
         project(&mut tasks, settings, &roles.views, &log, store, &cancel)?;
     }
     let all_in = CancellationToken::new();
@@ -136,8 +139,9 @@ fn project(
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     for view in views {
-        let options = settings.project(*view)?;
         let (mot, rate) = (crate::views::mot(settings)?, settings.projector.verify_keys_per_s);
+        let made_by = crate::views::configured(*view, &mot)?;
+        let options = projector::Options { made_by, ..settings.project(*view)? };
         if rate > 0.0 {
             let watch = crate::views::watch(*view, mot.clone(), log.clone(), store.clone(), rate, cancel.clone());
             // Not among the tasks: neither its end nor its panic must end what it checks.
@@ -194,13 +198,14 @@ async fn api(
         router = router.merge(ingest::fhir::router(fhir));
     }
     if let Some(store) = store {
+        let mot = crate::views::mot(settings)?;
         for view in View::ALL {
-            store.ensure_view(crate::views::spec(view)).await.context("store")?;
+            let made_by = crate::views::configured(view, &mot)?;
+            store.ensure_view(crate::views::spec(view), &made_by).await.context("store")?;
         }
         let [from, until] = settings.follow_ups.quiet_hours;
         anyhow::ensure!(from < 24 && until < 24, "follow_ups.quiet_hours: hours are 0 to 23");
         let quiet = query::follow_ups::QuietHours(Hours::between(from, until));
-        let mot = crate::views::mot(settings)?;
         let reading = query::router(Arc::new(query::App {
             store: store.clone(),
             publish: Arc::new(Outbox { publisher, log: log.clone() }),

@@ -17,6 +17,32 @@ pub fn made_by(generation: &GenerationInfo) -> Result<MadeBy, StoreError> {
     serde_json::from_str(&generation.options).map_err(unread)
 }
 
+/// How a generation of a view is made by the configuration, as it is kept with one.
+pub fn configured(view: View, mot: &Mot) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(&MadeBy::configured(view, mot))?)
+}
+
+/// Names of the standards by which a generation is made, where those are others than the configured ones.
+pub fn named(generation: &GenerationInfo, configured: &Mot) -> Result<Option<String>, StoreError> {
+    if mot_of(generation, configured)?.standards().all() == configured.standards().all() {
+        return Ok(None);
+    }
+    let files = made_by(generation)?.standards.unwrap_or_default();
+    Ok(Some(files.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")))
+}
+
+/// Says where readers see scores by other standards than the configured ones.
+pub async fn other_standards(store: &Store, configured: &Mot) -> anyhow::Result<Option<String>> {
+    let all = store.generations(Some(View::Mot.as_str())).await?;
+    let Some(active) = all.iter().find(|g| g.active) else { return Ok(None) };
+    let number = active.number;
+    Ok(named(active, configured)?.map(|_| {
+        format!(
+            "generation {number} of mot is made by other standards than the configured ones: `journeylog rebuild mot --accept-differences` takes these up"
+        )
+    }))
+}
+
 /// Scoring as a generation does.
 pub fn mot_of(generation: &GenerationInfo, configured: &Mot) -> Result<Mot, StoreError> {
     let unread = |e| StoreError::Data(format!("standards of generation {}: {e}", generation.number));
@@ -82,12 +108,13 @@ pub fn mot(settings: &Settings) -> anyhow::Result<Mot> {
         return Ok(Mot::new(Standards::shipped()));
     }
     let mut files = Vec::new();
-    for file in std::fs::read_dir(dir).with_context(|| format!("mot.standards_dir {dir}"))? {
-        let path = file?.path();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("mot.standards_dir {dir}"))? {
+        let entry = entry?;
+        let path = entry.path();
         if path.extension().is_some_and(|e| e == "toml") {
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            files.push((path.display().to_string(), text));
+            files.push((entry.file_name().to_string_lossy().into_owned(), text));
         }
     }
-    Ok(Mot::new(Standards::parse(&files).context("mot.standards_dir")?))
+    Ok(Mot::new(Standards::parse(&files).with_context(|| format!("mot.standards_dir {dir}"))?))
 }

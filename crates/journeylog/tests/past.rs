@@ -9,11 +9,11 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use support::{Backends, Server, caught_up, fold};
 
-async fn deployment(b: &Backends) -> Vec<Server> {
+async fn deployment(b: &Backends, env: &[(&str, &str)]) -> Vec<Server> {
     if b.store.starts_with("sqlite") {
-        return vec![b.start(&["all"]).await];
+        return vec![b.start_with(&["all"], env).await];
     }
-    vec![b.start(&["project", "timeline", "mot", "follow-ups"]).await, b.start(&["query"]).await]
+    vec![b.start_with(&["project", "timeline", "mot", "follow-ups"], env).await, b.start_with(&["query"], env).await]
 }
 
 /// A header's time, microseconds.
@@ -45,7 +45,7 @@ async fn the_past_is_built_as_it_was_known_and_as_it_was() {
             events.entry(e["header"]["event_id"].as_str().unwrap().to_owned()).or_insert(e);
         }
         assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
-        let servers = deployment(&b).await;
+        let servers = deployment(&b, &[]).await;
         caught_up(&b, &View::ALL).await;
         let api = servers.last().unwrap();
         let mut times: Vec<i64> = events.values().map(|e| time(e, "recorded_at")).collect();
@@ -137,7 +137,7 @@ async fn another_standard_stands_beside_the_live_one_and_is_compared() {
     for b in std::iter::once(Backends::embedded()).chain(Backends::services("whatif").await) {
         let sample = b.sample(60, 12);
         assert_eq!(b.run(&["publish", sample.to_str().unwrap()]).code, 0);
-        let servers = deployment(&b).await;
+        let servers = deployment(&b, &[]).await;
         caught_up(&b, &View::ALL).await;
         // A hospital that promises a call within six hours instead of a day.
         let text = domain::views::mot::SHIPPED[0].1.replace("2019-01", "what-if");
@@ -189,4 +189,57 @@ async fn another_standard_stands_beside_the_live_one_and_is_compared() {
         assert!(human.contains("what-if.toml") && human.contains("journeys have another score"), "{human}");
         drop(servers);
     }
+}
+
+/// Standards that are configured anew change nothing by themselves: rows and explanations go on by those of the generation.
+#[tokio::test(flavor = "multi_thread")]
+async fn standards_configured_anew_wait_for_a_rebuild() {
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("configured").await) {
+        assert_eq!(b.run(&["publish", b.sample(40, 12).to_str().unwrap()]).code, 0);
+        drop(deployment(&b, &[]).await);
+        let dir = b.dir.path().join("standards");
+        std::fs::create_dir(&dir).unwrap();
+        let text = domain::views::mot::SHIPPED[0].1.replace("2019-01", "what-if");
+        let text =
+            text.replace("wait_gap             = { target = 0,  fail = 30,", "wait_gap = { target = 0, fail = 5,");
+        assert!(text.contains("fail = 5,"));
+        std::fs::write(dir.join("what-if.toml"), text).unwrap();
+        let env = [("JOURNEYLOG_MOT__STANDARDS_DIR", dir.to_str().unwrap())];
+        let mut servers = deployment(&b, &env).await;
+        assert_eq!(b.run(&["publish", b.sample(10, 13).to_str().unwrap()]).code, 0);
+        caught_up(&b, &View::ALL).await;
+        let rebuild = "generation 1 of mot is made by other standards than the configured ones: `journeylog rebuild mot --accept-differences`";
+        for server in &mut servers {
+            assert!(server.logged().contains(rebuild), "{}", server.logged());
+        }
+        let status = b.run_with(&["status"], &env);
+        assert!(status.code == 0 && status.stderr.contains(rebuild), "{}", status.stderr);
+        let api = servers.last().unwrap();
+        let before = explained(&b, api).await;
+        assert!(!before.contains("what-if"));
+        let verified = b.run_with(&["verify", "mot"], &env);
+        assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+
+        let out = b.run_with(&["rebuild", "mot", "--accept-differences"], &env);
+        assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+        let after = explained(&b, api).await;
+        assert!(after.contains("what-if") && !after.contains("2019-01"));
+        let status = b.run_with(&["status"], &env);
+        assert!(status.code == 0 && !status.stderr.contains("standards"), "{}", status.stderr);
+        assert!(b.run(&["status"]).stderr.contains("generation 2 of mot is made by other standards"));
+    }
+}
+
+/// The explanations of all journeys, which have the scores that the rows have.
+async fn explained(b: &Backends, api: &Server) -> String {
+    let rows = b.engine().await.query("SELECT journey_id, score FROM mot_journeys", &[]).await.unwrap();
+    assert!(rows.len() > 40);
+    let mut all = String::new();
+    for row in rows {
+        let (status, journey) = api.get(&format!("/v1/journeys/{}/mot", row.text(0))).await;
+        let score = journey["score"].as_f64().map(|s| (s * 100.0).round() as i64);
+        assert_eq!((status, score), (200, row.opt_int(1)), "{journey}");
+        all.push_str(&journey.to_string());
+    }
+    all
 }

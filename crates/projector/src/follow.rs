@@ -29,7 +29,7 @@ pub async fn follow<P: Projection>(
 ) -> Result<(), ProjectorError> {
     let mut retry = Retry::new(options.patience);
     loop {
-        match store.ensure_view(spec).await {
+        match store.ensure_view(spec, &options.made_by).await {
             Ok(_) => break,
             Err(e) if e.is_transient() && retry.again(&cancel).await => {}
             Err(_) if cancel.is_cancelled() => return Ok(()),

@@ -22,6 +22,8 @@ pub struct Options {
     pub in_flight_bytes: usize,
     /// How long to keep trying when the log or the database is away, before ending with an error.
     pub patience: Duration,
+    /// How a first generation is made; kept with it.
+    pub made_by: String,
     /// Called for each batch and `traceparent` header of its records, to link the batch's span to where the events came
     /// from; `None` while tracing is off.
     pub link: Option<fn(&tracing::Span, &str)>,
@@ -36,6 +38,7 @@ impl Default for Options {
             in_flight: 8_000,
             in_flight_bytes: 16 << 20,
             patience: Duration::from_secs(120),
+            made_by: "{}".into(),
             link: None,
         }
     }

@@ -220,8 +220,8 @@ async fn refuse(store: &Store, table: &str, column: &str, value: &str) {
 async fn what_the_database_refuses_parks_one_patient() {
     for db in databases::all().await {
         let store = Store::connect(&db.url, 12).await.unwrap();
-        store.ensure_view(timeline().spec()).await.unwrap();
-        store.ensure_view(follow_ups().spec()).await.unwrap();
+        store.ensure_view(timeline().spec(), "{}").await.unwrap();
+        store.ensure_view(follow_ups().spec(), "{}").await.unwrap();
         refuse(&store, "timeline_entries_g1", "department", "refused").await;
         refuse(&store, "follow_up_items_g1", "subject", "refused").await;
         let (log, sound) = (MemoryLog::new(2), MemoryLog::new(2));

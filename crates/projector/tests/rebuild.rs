@@ -302,7 +302,7 @@ async fn a_drop_does_not_wait_for_ever() {
             continue;
         }
         let view = timeline();
-        store.ensure_view(view.spec()).await.unwrap();
+        store.ensure_view(view.spec(), "{}").await.unwrap();
         let second = store.add_generation(view.spec(), State::Following, "{}").await.unwrap();
         let mut reader = store.begin(store::Durability::FromLog).await.unwrap();
         reader.query(&format!("SELECT count(*) FROM {}", second.target(0).table), &[]).await.unwrap();

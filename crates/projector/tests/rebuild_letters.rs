@@ -77,7 +77,7 @@ fn poisoned(patients: u64, letters: u64) -> Arc<MemoryLog> {
 
 async fn begin(log: &dyn Log, store: &Store, slice: u64) -> (Arc<Rows<Timeline>>, Generation) {
     let view = Arc::new(Rows("timeline", Timeline));
-    store.ensure_view(view.spec()).await.unwrap();
+    store.ensure_view(view.spec(), "{}").await.unwrap();
     let bounds = rebuild::bounds(log).await.unwrap();
     let generation = store.begin_rebuild(view.spec(), "{}", &bounds, slice).await.unwrap();
     (view, generation)

@@ -126,7 +126,7 @@ async fn a_generation_does_not_take_the_place_of_another_than_it_was_compared_wi
         let view = Arc::new(timeline());
         let second = begin(&*view, &log, &store, 50).await;
         assert!(start(&view, &second, &log, &store, None).task.await.unwrap().unwrap());
-        assert_eq!(store.restart(view.spec(), &[]).await.unwrap(), (3, 1));
+        assert_eq!(store.restart(view.spec(), &[], "{}").await.unwrap(), (3, 1));
         let (progress, never) = (Arc::new(Progress::default()), CancellationToken::new());
         let there = place(&log, &store, &progress, &never);
         let refused = rebuild::switch(&*view, &second, Some(1), &there, PATIENCE).await.unwrap_err();

@@ -46,7 +46,7 @@ pub struct Published {
 /// What changes answers besides the events: the program's version, and the standards in force. Part of every ETag.
 #[must_use]
 pub fn edition(mot: &domain::views::mot::Mot) -> String {
-    format!("{} {:?}", env!("CARGO_PKG_VERSION"), mot.standards())
+    format!("{} {:?}", env!("CARGO_PKG_VERSION"), mot.standards().all())
 }
 
 /// What the handlers share.

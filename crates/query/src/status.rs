@@ -216,8 +216,8 @@ mod tests {
             Store::connect("sqlite::memory:", 1).await.unwrap(),
             ViewSpec { name: "toy", version: 1, tables: &[], state: true },
         );
-        store.ensure_view(spec).await.unwrap();
-        assert_eq!(store.restart(spec, &[]).await.unwrap(), (2, 1));
+        store.ensure_view(spec, "{}").await.unwrap();
+        assert_eq!(store.restart(spec, &[], "{}").await.unwrap(), (2, 1));
         let mut all = store.progress().await.unwrap();
         assert_eq!(all.len(), 2);
         all[1].partitions = partitions.to_vec();

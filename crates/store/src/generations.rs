@@ -191,7 +191,7 @@ impl Store {
     ///
     /// # Errors
     /// When the stored generation has other tables than this version writes, and those of the database.
-    pub async fn ensure_view(&self, spec: ViewSpec) -> Result<Generation, StoreError> {
+    pub async fn ensure_view(&self, spec: ViewSpec, made_by: &str) -> Result<Generation, StoreError> {
         let mut tx = self.engine().begin(Durability::Full).await?;
         tx.lock_schema().await?;
         let all = tx.generations(Some(spec.name)).await?;
@@ -199,7 +199,7 @@ impl Store {
             Some(g) if g.fits(spec) => Generation::new(spec, g.number),
             Some(g) => return Err(other_shape(g)),
             None => {
-                let number = tx.create(self.engine(), spec, State::Following, "{}").await?;
+                let number = tx.create(self.engine(), spec, State::Following, made_by).await?;
                 let generation = Generation::new(spec, number);
                 tx.index(&generation).await?;
                 tx.point(self.engine(), &generation).await?;
@@ -248,12 +248,13 @@ impl Store {
     }
 
     /// Begins a view anew: an empty generation, which projectors fill from the start of the log, is at once what readers see.
-    /// It is made as the one before it; that one stays. Those of `strangers` no longer go on: they were made from another log.
+    /// It is made as the one before it, or by
+    /// `made_by` where that one showed the past; that one stays. Those of `strangers` no longer go on: they were made from another log.
     /// Answers with the new one's number and the old one's.
     ///
     /// # Errors
     /// When the view was never made, and those of the database.
-    pub async fn restart(&self, spec: ViewSpec, strangers: &[i64]) -> Result<(i64, i64), StoreError> {
+    pub async fn restart(&self, spec: ViewSpec, strangers: &[i64], made_by: &str) -> Result<(i64, i64), StoreError> {
         let mut tx = self.engine().begin(Durability::Full).await?;
         tx.lock_schema().await?;
         let all = tx.generations(Some(spec.name)).await?;
@@ -261,7 +262,7 @@ impl Store {
             return Err(StoreError::Configuration(format!("the view {} was never made", spec.name)));
         };
         // One that shows the past was made with a limit, which a view that goes on must not have.
-        let options = if old.state == State::Following { old.options.as_str() } else { "{}" };
+        let options = if old.state == State::Following { old.options.as_str() } else { made_by };
         let number = tx.create(self.engine(), spec, State::Following, options).await?;
         let generation = Generation::new(spec, number);
         tx.index(&generation).await?;

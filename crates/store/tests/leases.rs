@@ -117,7 +117,7 @@ fn row(id: usize, status: &str, points: i64, due: Option<i64>) -> Vec<Value> {
 }
 
 async fn filled(store: &Store, rows: &[Vec<Value>]) {
-    let generation = store.ensure_view(journeylog_store::views::spec(View::FollowUps)).await.unwrap();
+    let generation = store.ensure_view(journeylog_store::views::spec(View::FollowUps), "{}").await.unwrap();
     let mut tx = store.begin(Durability::FromLog).await.unwrap();
     let refs: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
     tx.upsert(generation.target(0), &refs).await.unwrap();

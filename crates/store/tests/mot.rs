@@ -48,7 +48,7 @@ async fn fill(store: &Store, g: &Generation, rows: &[Touchpoint]) {
 async fn generations_are_compared_by_touchpoint_department_and_journey() {
     for db in common::all().await {
         let store = Store::connect(&db.url, 2).await.unwrap();
-        let before = store.ensure_view(SPEC).await.unwrap();
+        let before = store.ensure_view(SPEC, "{}").await.unwrap();
         let after = store.add_generation(SPEC, State::Frozen, "{}").await.unwrap();
         let waits = [
             ("p1", "a", "wait", Some("surgery"), Some(8_000)),

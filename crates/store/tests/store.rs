@@ -27,7 +27,7 @@ async fn several_processes_start_at_once() {
     for db in common::all().await {
         let start = || async {
             let store = Store::connect(&db.url, 2).await.unwrap();
-            store.ensure_view(SPEC).await.unwrap().number
+            store.ensure_view(SPEC, "{}").await.unwrap().number
         };
         let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
         assert_eq!([a, b, c, d], [1; 4]);
@@ -39,7 +39,7 @@ async fn several_processes_start_at_once() {
         );
         assert!(store.generations(Some("none")).await.unwrap().is_empty());
         // The reader's view shows what is written to the active generation.
-        let generation = store.ensure_view(SPEC).await.unwrap();
+        let generation = store.ensure_view(SPEC, "{}").await.unwrap();
         let mut tx = store.begin(Durability::FromLog).await.unwrap();
         tx.upsert(generation.target(0), &[&["p".into(), 1.into()]]).await.unwrap();
         tx.upsert(generation.state().unwrap(), &[&["p".into(), 0.into(), vec![1_u8].into()]]).await.unwrap();
@@ -47,7 +47,7 @@ async fn several_processes_start_at_once() {
         assert_eq!(store.engine().query("SELECT n FROM toys", &[]).await.unwrap()[0].int(0), 1);
         assert_eq!(store.engine().query("SELECT state FROM toy_state", &[]).await.unwrap()[0].bytes(0), [1]);
         for other in [ViewSpec { tables: &[], ..SPEC }, ViewSpec { version: 2, ..SPEC }] {
-            assert!(store.ensure_view(other).await.unwrap_err().to_string().contains("rebuilt"));
+            assert!(store.ensure_view(other, "{}").await.unwrap_err().to_string().contains("rebuilt"));
         }
     }
 }
@@ -56,7 +56,7 @@ async fn several_processes_start_at_once() {
 async fn checkpoints_are_compare_and_set() {
     for db in common::all().await {
         let store = Store::connect(&db.url, 4).await.unwrap();
-        store.ensure_view(SPEC).await.unwrap();
+        store.ensure_view(SPEC, "{}").await.unwrap();
         store.start("toy", 1, &[0, 3]).await.unwrap();
         let mut tx = store.begin(Durability::FromLog).await.unwrap();
         let moved = tx.advance("toy", 1, &[step(0, 0, 5), step(1, 0, 5), step(3, 0, 9)]).await.unwrap();
@@ -100,7 +100,7 @@ fn letter(offset: u64, key: &[u8], parks: bool, parked_behind: bool) -> NewDeadL
 async fn dead_letters_park_and_are_listed_without_patient_data() {
     for db in common::all().await {
         let store = Store::connect(&db.url, 4).await.unwrap();
-        let generation = store.ensure_view(SPEC).await.unwrap();
+        let generation = store.ensure_view(SPEC, "{}").await.unwrap();
         store.start("toy", 1, &[2]).await.unwrap();
         let letters = [
             letter(7, b"patient-1", true, false),
@@ -226,7 +226,7 @@ async fn a_transaction_that_sleeps_is_ended() {
     let sleeper = Store::connect(&sleeper, 1).await.unwrap();
     assert_eq!(limit(&sleeper).await, "300ms");
 
-    store.ensure_view(SPEC).await.unwrap();
+    store.ensure_view(SPEC, "{}").await.unwrap();
     store.start("toy", 1, &[0]).await.unwrap();
     let mut asleep = sleeper.begin(Durability::FromLog).await.unwrap();
     assert_eq!(asleep.advance("toy", 1, &[step(0, 0, 5)]).await.unwrap().len(), 1);
@@ -269,7 +269,7 @@ async fn the_disk_that_a_table_takes_is_known() {
 async fn a_reader_may_ask_for_a_generation() {
     for db in common::all().await {
         let store = Store::connect(&db.url, 2).await.unwrap();
-        let first = store.ensure_view(SPEC).await.unwrap();
+        let first = store.ensure_view(SPEC, "{}").await.unwrap();
         let second = store.add_generation(SPEC, State::Frozen, "{}").await.unwrap();
         for (g, n) in [(&first, 1), (&second, 2)] {
             let mut tx = store.begin(Durability::FromLog).await.unwrap();
@@ -325,7 +325,7 @@ async fn an_older_store_is_taken_over() {
 async fn states_are_compressed_lightly() {
     let Some(db) = common::postgres().await else { return };
     let store = Store::connect(&db.url, 2).await.unwrap();
-    store.ensure_view(SPEC).await.unwrap();
+    store.ensure_view(SPEC, "{}").await.unwrap();
     let sql = "SELECT CAST(attcompression AS text) FROM pg_attribute \
                WHERE attrelid = to_regclass('toy_state_g1') AND attname = 'state'";
     let lz4 = "SELECT name FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";

@@ -1,5 +1,6 @@
-//! How a generation of a view is made, where not as configured.
+//! How a generation of a view is made.
 
+use super::View;
 use super::mot::{Mot, Standards, StandardsError};
 use crate::Micros;
 use crate::event::Event;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MadeBy {
-    /// Standards of the view mot, instead of the configured ones: name and text of each file.
+    /// Standards of the view mot: name and text of each file. A generation keeps them whatever is configured later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standards: Option<Vec<(String, String)>>,
     /// Where it ends; such a generation is frozen once it is built.
@@ -43,14 +44,21 @@ impl Until {
 }
 
 impl MadeBy {
-    /// Scoring by these standards, or by the configured ones.
+    /// As configured.
+    #[must_use]
+    pub fn configured(view: View, mot: &Mot) -> Self {
+        let standards = (view == View::Mot).then(|| mot.standards().files().to_vec());
+        Self { standards, until: None }
+    }
+
+    /// Scoring by these standards; by the configured ones where none are kept.
     ///
     /// # Errors
     /// When the standards that are kept can't be read.
     pub fn mot(&self, configured: &Mot) -> Result<Mot, StandardsError> {
         match &self.standards {
-            Some(files) => Standards::parse(files).map(Mot::new),
-            None => Ok(configured.clone()),
+            Some(files) if files != configured.standards().files() => Standards::parse(files).map(Mot::new),
+            _ => Ok(configured.clone()),
         }
     }
 }

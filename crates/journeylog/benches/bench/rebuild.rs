@@ -26,7 +26,7 @@ pub async fn run(bench: &Bench) {
     let store_at = views::database(bench, "bench_rebuild").await;
     let store = Store::connect(&store_at, 4).await.unwrap();
     for view in View::ALL {
-        store.ensure_view(store::views::spec(view)).await.unwrap();
+        store.ensure_view(store::views::spec(view), "{}").await.unwrap();
     }
     for (seed, length) in (1..).zip(lengths) {
         let has = events(&log).await;

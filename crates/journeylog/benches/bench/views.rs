@@ -118,7 +118,7 @@ async fn row_writes(store: &Store, generation: &Generation, spec: ViewSpec) -> f
 
 /// All rows of a view, its state included.
 async fn rows(store: &Store, spec: ViewSpec) -> (Vec<Vec<Vec<Value>>>, Generation) {
-    let generation = store.ensure_view(spec).await.unwrap();
+    let generation = store.ensure_view(spec, "{}").await.unwrap();
     let mut tables = Vec::new();
     let targets = (0..spec.tables.len()).map(|i| generation.target(i)).chain(generation.state());
     for t in targets {
@@ -133,7 +133,7 @@ async fn rows(store: &Store, spec: ViewSpec) -> (Vec<Vec<Vec<Value>>>, Generatio
 /// Events a second if their rows fell from the sky: the same writes in transactions of the same size.
 async fn ready_made(url: &str, spec: ViewSpec, tables: Vec<Vec<Vec<Value>>>, events: u64) -> f64 {
     let store = Store::connect(url, 4).await.unwrap();
-    let generation = store.ensure_view(spec).await.unwrap();
+    let generation = store.ensure_view(spec, "{}").await.unwrap();
     let mut shares: Vec<Vec<(usize, Vec<Vec<Value>>)>> = vec![Vec::new(); WRITERS];
     for (i, rows) in tables.into_iter().enumerate() {
         let each = rows.len().div_ceil(WRITERS).max(1);

@@ -35,6 +35,7 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
     // The account is written while what was given up may still wait for a lock.
     let store = open_store(settings, 2).await?;
     let log = super::open_log(settings).await?;
+    let made_by = crate::views::configured(view, &crate::views::mot(settings)?)?;
     let work = async {
         let mut strangers = Vec::new();
         let all = store.generations(Some(name)).await?;
@@ -47,7 +48,7 @@ pub async fn reset(settings: &Settings, view: View, yes: bool, why: &Why) -> any
         }
         let active = all.iter().find(|g| g.active).map_or(0, |g| g.number);
         let discarded = store.discarded(name, active).await?.len();
-        let (new, old) = store.restart(crate::views::spec(view), &strangers).await?;
+        let (new, old) = store.restart(crate::views::spec(view), &strangers, &made_by).await?;
         say(format_args!("{name}: generation {new} is what readers see from now on, filled from the start of the log"));
         say(format_args!("generation {old} stays: `journeylog status` shows both"));
         if discarded > 0 {

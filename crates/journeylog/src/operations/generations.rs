@@ -4,9 +4,10 @@ use super::rebuild::{SWITCH_PATIENCE, connections};
 use super::{Done, Why, audited, interruptible, open_log, open_store, own_log, say, step_by_step, tell};
 use crate::settings::Settings;
 use crate::signals::interrupted;
-use crate::views::{mot, spec, with_view};
+use crate::views::{made_by, mot, named, spec, with_view};
 use anyhow::{Context as _, bail};
 use domain::views::View;
+use domain::views::mot::Mot;
 use projector::rebuild::{self, Place};
 use serde_json::json;
 use std::process::ExitCode;
@@ -124,6 +125,7 @@ pub async fn drop(settings: &Settings, view: View, number: i64, why: &Why) -> an
 /// `journeylog generations`.
 pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, 1).await?;
+    let configured = mot(settings)?;
     let time = |ms: i64| domain::Micros(ms.saturating_mul(1000)).to_string();
     let all = store.generations(view.map(View::as_str)).await?;
     if !json {
@@ -147,16 +149,15 @@ pub async fn list(settings: &Settings, view: Option<View>, json: bool) -> anyhow
             g.number,
             g.state.as_str(),
             time(g.created_ms),
-            made(&g)
+            made(&g, &configured)
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// How a generation is made, in a word.
-fn made(g: &GenerationInfo) -> String {
-    let Ok(made) = crate::views::made_by(g) else { return "another version".into() };
-    let standards = made.standards.map(|files| files.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", "));
+fn made(g: &GenerationInfo, configured: &Mot) -> String {
+    let (Ok(made), Ok(standards)) = (made_by(g), named(g, configured)) else { return "another version".into() };
     match (standards, made.until) {
         (None, None) => "configuration".into(),
         (standards, until) => {

@@ -2,9 +2,10 @@
 
 use super::open_store;
 use crate::settings::Settings;
-use crate::views::{made_by, spec};
+use crate::views::spec;
 use anyhow::Context as _;
 use domain::views::View;
+use domain::views::mot::Mot;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -39,7 +40,8 @@ pub async fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCo
 /// `journeylog mot compare BEFORE AFTER`.
 async fn compare(settings: &Settings, pair: [i64; 2], examples: usize, json: bool) -> anyhow::Result<ExitCode> {
     let store = open_store(settings, 1).await?;
-    let names = [named(&store, pair[0]).await?, named(&store, pair[1]).await?];
+    let configured = crate::views::mot(settings)?;
+    let names = [named(&store, pair[0], &configured).await?, named(&store, pair[1], &configured).await?];
     let engine = store.engine();
     let by_touchpoint = touchpoints(engine, pair, Group::Touchpoint).await?;
     let by_department = touchpoints(engine, pair, Group::Department).await?;
@@ -97,14 +99,11 @@ async fn compare(settings: &Settings, pair: [i64; 2], examples: usize, json: boo
 }
 
 /// What a generation is, for the heading.
-async fn named(store: &Store, number: i64) -> anyhow::Result<Value> {
+async fn named(store: &Store, number: i64, configured: &Mot) -> anyhow::Result<Value> {
     store.generation(spec(View::Mot), number).await?;
     let all = store.generations(Some(View::Mot.as_str())).await?;
     let info: &GenerationInfo = all.iter().find(|g| g.number == number).context("the generation is gone")?;
-    let standards = made_by(info)?.standards.map_or_else(
-        || "the configured standards".to_owned(),
-        |files| files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
-    );
+    let standards = crate::views::named(info, configured)?.unwrap_or_else(|| "the configured standards".to_owned());
     let active = if info.active { ", what readers see" } else { "" };
     Ok(json!(format!("generation {number} ({standards}{active})")))
 }

@@ -10,7 +10,7 @@ use super::{Done, audited, interruptible, open_store, own_log, say};
 use crate::commands::REFUSED;
 use crate::settings::Settings;
 use crate::signals::interrupted;
-use crate::views::{mot, spec, with_view};
+use crate::views::{configured, mot, spec, with_view};
 use anyhow::{Context as _, bail};
 use domain::views::{Until, View};
 use eventlog::Log;
@@ -47,18 +47,19 @@ struct Job<'a> {
 /// `journeylog rebuild`.
 pub async fn rebuild(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let view: View = arguments.view.into();
-    let made = arguments.made_by()?;
+    let mot = mot(settings)?;
+    let made = arguments.made_by(&mot)?;
     let options = serde_json::to_string(&made)?;
     let log = super::open_log(settings).await?;
     let store = open_store(settings, connections(settings)).await?;
     let find = async || anyhow::Ok(store.generations(Some(view.as_str())).await?.into_iter().find(|g| g.active));
     let mut active = find().await?;
     if active.is_none() && !arguments.plan {
-        store.ensure_view(spec(view)).await?;
+        store.ensure_view(spec(view), &configured(view, &mot)?).await?;
         active = find().await?;
     }
     let job = Job { arguments, settings, view, store, log, active, options, until: made.until };
-    with_view!(view, mot(settings)?, |make| job.run(make).await)
+    with_view!(view, mot, |make| job.run(make).await)
 }
 
 impl Job<'_> {

@@ -1,7 +1,8 @@
 //! `journeylog status`: how far each generation of each view has come.
 
-use super::{open_store, own_log};
+use super::{open_store, own_log, tell};
 use crate::settings::Settings;
+use crate::views::{mot, other_standards};
 use anyhow::{Context as _, bail};
 use domain::views::View;
 use eventlog::Log;
@@ -44,6 +45,9 @@ pub async fn status(settings: &Settings, watch: bool, json: bool) -> anyhow::Res
         if let Some(known) = first.views.iter().find(|v| v.view == view.as_str()) {
             own_log(&store, log.as_ref(), view, known.active.generation).await?;
         }
+    }
+    if let Some(why) = other_standards(&store, &mot(settings)?).await? {
+        tell(why);
     }
     loop {
         tokio::time::sleep(LOOK_EVERY).await;

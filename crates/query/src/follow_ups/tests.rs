@@ -51,7 +51,7 @@ impl World {
 
     async fn project(&self, event: &Event) -> Result<(), store::StoreError> {
         let (follow_ups, timeline) = (spec(View::FollowUps), spec(View::Timeline));
-        let (f, t) = (self.store.ensure_view(follow_ups).await?, self.store.ensure_view(timeline).await?);
+        let (f, t) = (self.store.ensure_view(follow_ups, "{}").await?, self.store.ensure_view(timeline, "{}").await?);
         let offset = self.offset.fetch_add(1, Ordering::SeqCst);
         let patient = event.key().into_owned();
         let mut all = self.facts.lock().await;

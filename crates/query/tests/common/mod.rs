@@ -84,9 +84,9 @@ pub async fn fixtures() -> Vec<Fixture> {
 
 async fn on(url: &str, dir: tempfile::TempDir) -> Fixture {
     let store = Store::connect(url, 4).await.unwrap();
-    let generation = store.ensure_view(spec(View::Timeline)).await.unwrap();
+    let generation = store.ensure_view(spec(View::Timeline), "{}").await.unwrap();
     store.start("timeline", generation.number, &[0]).await.unwrap();
-    let mot = store.ensure_view(spec(View::Mot)).await.unwrap();
+    let mot = store.ensure_view(spec(View::Mot), "{}").await.unwrap();
     store.start("mot", mot.number, &[0]).await.unwrap();
     let facts = std::sync::Mutex::default();
     Fixture { router: reading(&store, "1"), store, generation, mot, facts, next: 0.into(), _dir: dir }

@@ -227,7 +227,11 @@ pub enum StandardsError {
 
 /// All standards, by the time from which they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standards(Vec<Standard>);
+pub struct Standards {
+    all: Vec<Standard>,
+    /// Name and text of each.
+    files: Vec<(String, String)>,
+}
 
 impl Standards {
     /// Reads standards from TOML texts with their file names.
@@ -235,11 +239,11 @@ impl Standards {
     /// # Errors
     /// When one can't be read, has unknown keys or senseless values, or two share a version or a day.
     pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, StandardsError> {
-        let mut read: Vec<(Standard, String)> = Vec::new();
+        let mut read: Vec<(Standard, (String, String))> = Vec::new();
         for (name, text) in files {
             let file = name.as_ref().to_owned();
             let standard = parse::parse_one(&file, text.as_ref())?;
-            for (other, path) in &read {
+            for (other, (path, _)) in &read {
                 let what = if other.version == standard.version {
                     "version"
                 } else if other.effective_from == standard.effective_from {
@@ -249,10 +253,11 @@ impl Standards {
                 };
                 return Err(StandardsError::Twice { file, what, other: path.clone() });
             }
-            read.push((standard, file));
+            read.push((standard, (file, text.as_ref().to_owned())));
         }
         read.sort_by_key(|(s, _)| s.effective_from);
-        if read.is_empty() { Err(StandardsError::None) } else { Ok(Self(read.into_iter().map(|(s, _)| s).collect())) }
+        let (all, files): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+        if all.is_empty() { Err(StandardsError::None) } else { Ok(Self { all, files }) }
     }
 
     /// The two that come with the program.
@@ -265,19 +270,25 @@ impl Standards {
     /// The one in force at a time; none before the first.
     #[must_use]
     pub fn at(&self, time: Micros) -> Option<&Standard> {
-        self.0.iter().rev().find(|s| s.effective_from <= time)
+        self.all.iter().rev().find(|s| s.effective_from <= time)
     }
 
     /// The newest.
     #[must_use]
     pub fn newest(&self) -> Option<&Standard> {
-        self.0.last()
+        self.all.last()
     }
 
     /// All of them, the earliest first.
     #[must_use]
     pub fn all(&self) -> &[Standard] {
-        &self.0
+        &self.all
+    }
+
+    /// Name and text of each, in that order.
+    #[must_use]
+    pub fn files(&self) -> &[(String, String)] {
+        &self.files
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::operations::Why;
 use anyhow::{Context as _, bail};
 use domain::Micros;
-use domain::views::mot::Standards;
+use domain::views::mot::{Mot, Standards};
 use domain::views::{MadeBy, Until, View};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -78,11 +78,11 @@ impl Arguments {
         })
     }
 
-    /// How the generation is made.
-    pub(super) fn made_by(&self) -> anyhow::Result<MadeBy> {
+    /// How the generation is made: as configured now, but for what is asked for.
+    pub(super) fn made_by(&self, configured: &Mot) -> anyhow::Result<MadeBy> {
         let until = self.end()?;
         if self.standard.is_empty() {
-            return Ok(MadeBy { standards: None, until });
+            return Ok(MadeBy { until, ..MadeBy::configured(self.view.into(), configured) });
         }
         if !matches!(self.view.into(), View::Mot) {
             bail!("--standard is for the view mot: no other scores anything");
