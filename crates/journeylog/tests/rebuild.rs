@@ -1,5 +1,5 @@
 //! Rebuilding while everything goes on, with real processes: nobody who reads notices, and a kill costs nothing.
-//! `ROUNDS` and `SEED` set how many kills and which (make soak).
+//! `ROUNDS` sets how often rebuilds are killed at any moment, `SEED` when (make soak).
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
@@ -299,6 +299,53 @@ async fn a_killed_rebuild_goes_on() {
             assert!(!infos.contains("\"building\""), "{infos}");
             assert_eq!((done["generation"].as_i64(), infos.lines().count()), (Some(2), 2), "{infos}");
             fold::assert_equals_log(view, &b.engine().await, log.as_ref()).await;
+        }
+        drop(servers);
+    }
+}
+
+/// As fast as they go, killed while they fold, make indexes, catch up, compare or switch: the same command goes on or begins anew,
+/// and readers see the rows of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_killed_at_any_moment_leaves_nothing_half_done() {
+    const KILLS: usize = 6;
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok()).unwrap_or(1);
+    for b in std::iter::once(Backends::embedded()).chain(Backends::services("anytime").await) {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(number("SEED"));
+        assert_eq!(b.run(&["publish", b.sample(150, 7).to_str().unwrap()]).code, 0);
+        let servers = deployment(&b).await;
+        caught_up(&b, &View::ALL).await;
+        let log = b.open_log().await;
+        for (name, view) in [("timeline", View::Timeline), ("mot", View::Mot), ("follow-ups", View::FollowUps)] {
+            let begun = Instant::now();
+            assert_eq!(b.run(&["rebuild", name, "--slice-events", "1000"]).code, 0);
+            let whole = begun.elapsed();
+            for round in 0..number("ROUNDS") {
+                for _ in 0..KILLS {
+                    let mut child = Command::new(BINARY)
+                        .args(["--log", &b.log, "--store", &b.store, "rebuild", name, "--slice-events", "1000"])
+                        .stdout(Stdio::null())
+                        .stderr(Stdio::null())
+                        .spawn()
+                        .unwrap();
+                    tokio::time::sleep(whole.mul_f64(random.random_range(0.1..1.1))).await;
+                    // It may be through: then it is none to kill.
+                    let _ = child.kill();
+                    let ended = child.wait().unwrap();
+                    assert!(ended.code().is_none_or(|code| code == 0), "{name}: {ended}");
+                }
+                let out = b.run(&["rebuild", name, "--json"]);
+                assert_eq!(out.code, 0, "{} {}", out.stdout, out.stderr);
+                let infos = b.run(&["generations", name, "--json"]).stdout;
+                assert!(!infos.contains("\"building\""), "{infos}");
+                fold::assert_equals_log(view, &b.engine().await, log.as_ref()).await;
+                println!("{name}, round {round}: equal");
+                let all: Vec<Json> = infos.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                for old in all.iter().filter(|g| g["active"] == false && g["state"] != "dropped") {
+                    let out = b.run(&["drop", name, &old["generation"].to_string()]);
+                    assert_eq!(out.code, 0, "{}", out.stderr);
+                }
+            }
         }
         drop(servers);
     }
