@@ -1,4 +1,6 @@
 //! The door: command line, configuration, telemetry, wiring, shutdown.
+//!
+//! It must never decide what an event means or what a row holds: that is for the crates behind it.
 
 use anyhow::Context as _;
 use clap::Parser as _;
