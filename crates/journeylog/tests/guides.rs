@@ -209,3 +209,25 @@ fn types_and_functions_of_the_guides_are_there() {
     assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
     assert!(checked > 60, "{checked} names");
 }
+
+/// Every metric is in a page, and every page's metrics are there.
+#[test]
+fn metrics_are_documented() {
+    let files = files();
+    let code: String =
+        files.iter().filter(|f| f.starts_with("crates/") && f.ends_with(".rs")).map(|f| pages::read(f)).collect();
+    let mut made = BTreeSet::new();
+    for part in ["counter!(", "gauge!(", "histogram!("].iter().flat_map(|m| code.split(m).skip(1)) {
+        let name = part.trim_start().strip_prefix('"').and_then(|p| p.split('"').next());
+        made.extend(name.filter(|n| n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')));
+    }
+    assert!(made.len() > 20, "{made:?}");
+    let text: String = pages(&files).into_iter().map(|(_, text)| text).collect();
+    let told: BTreeSet<&str> = text.split(['`', '{', '\n', ' ', '^']).collect();
+    let untold: Vec<_> = made.iter().filter(|m| !told.contains(*m)).collect();
+    assert!(untold.is_empty(), "in no page: {untold:?}");
+    let begins = ["ingest_", "projector_", "inbox_", "http_", "journeylog_view_"];
+    let looks = |word: &&&str| begins.iter().any(|b| word.starts_with(b)) && word.ends_with("_total");
+    let gone: Vec<_> = told.iter().filter(looks).filter(|w| !made.contains(**w)).collect();
+    assert!(gone.is_empty(), "no such metric: {gone:?}");
+}
