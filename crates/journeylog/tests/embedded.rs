@@ -210,6 +210,13 @@ async fn a_poison_record_parks_one_patient_and_nobody_else() {
     let shown = b.run(&["dead-letters", "show", first["id"].as_str().unwrap()]);
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert!(!shown.stdout.contains(poisoned) && !shown.stdout.contains("nonsense"));
+    let metrics = server.http.get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for view in View::ALL.map(View::as_str) {
+        for (code, source) in [("undecodable", "unknown"), ("parked", "test")] {
+            let line = format!("projector_dead_letters_total{{view=\"{view}\",code=\"{code}\",source=\"{source}\"}} 1");
+            assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+        }
+    }
     assert_eq!(server.get("/healthz").await.0, 200);
 }
 

@@ -5,6 +5,7 @@ use crate::prepare::{Message, Prepared};
 use crate::retry::Retry;
 use crate::sorted::{header, rejection, sort_all};
 use crate::{Options, Projection, ProjectorError, isolate};
+use domain::source::label;
 use eventlog::{Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -267,7 +268,7 @@ impl<P: Projection> Writer<P> {
         metrics::counter!("projector_events_total", "view" => self.name).increment(records);
         metrics::histogram!("projector_batch_seconds", "view" => self.name).record(begun.elapsed().as_secs_f64());
         for l in letters {
-            let mut source = l.source.clone().unwrap_or_else(|| "unknown".into());
+            let mut source = label(l.source.as_deref().unwrap_or_default()).into_owned();
             if !self.sources.contains(&source) {
                 if self.sources.len() < MAX_SOURCES {
                     self.sources.insert(source.clone());
