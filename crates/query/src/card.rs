@@ -62,7 +62,9 @@ pub async fn card(
     let as_of = asked.as_of.as_deref().map(|t| Micros::parse(t).ok_or_else(bad)).transpose()?;
     let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let all = Loaded::begin(&app, &engine, &id, "").await?.assemble(&engine, &id, as_of).await?;
-    let card = view::card(&all, as_of.unwrap_or_else(app.now));
+    // the standards of the scores that are shown now, whichever timeline was asked for
+    let mot = app.mot_of(None).await?;
+    let card = view::card(&all, &mot, as_of.unwrap_or_else(app.now));
     let body = PatientCard { card, position: position.to_string() };
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
 }

@@ -15,6 +15,7 @@ use super::assemble::{Assembled, Entry};
 use crate::Micros;
 use crate::event::Event;
 use crate::time::DAY;
+use crate::views::mot::Mot;
 use serde::{Serialize, Serializer};
 
 /// How many consults, stays, orders and missed visits are listed, latest first. Totals count all of them.
@@ -51,9 +52,9 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The card for a visit around `now`.
+/// The card for a visit around `now`; touchpoints are scored by `mot`.
 #[must_use]
-pub fn card(all: &Assembled, now: Micros) -> Card {
+pub fn card(all: &Assembled, mot: &Mot, now: Micros) -> Card {
     let seen = Seen(all.entries.iter().filter(|e| e.counts() && e.occurred_at() <= now).collect());
     let appointments = appointments::fold(&seen);
     let next = appointments::next(&appointments, now);
@@ -68,7 +69,7 @@ pub fn card(all: &Assembled, now: Micros) -> Card {
         open_items: open::items(&seen, &appointments, now),
         missed_visits: appointments::missed(&seen, &appointments, now),
         booking_trouble: signs::booking_trouble(&seen, now),
-        last_bad_moment: signs::last_bad_moment(&seen),
+        last_bad_moment: signs::last_bad_moment(&seen, mot),
         reviewed: signs::reviewed(&seen, next, last_visit),
         asked_again: signs::asked_again(&seen),
         questionnaires: signs::questionnaires(&seen),

@@ -27,7 +27,7 @@ pub struct Card {
     pub missed_visits: Vec<Missed>,
     /// Whether the patient had trouble booking again and again.
     pub booking_trouble: BookingTrouble,
-    /// The last dignity breach, grave complaint or low feedback.
+    /// The last dignity breach, grave complaint, low feedback or touchpoint with the score of an alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_bad_moment: Option<BadMoment>,
     /// Whether history, insurance and allergies were reviewed before this visit.
@@ -175,9 +175,9 @@ pub struct Trouble {
 pub struct BadMoment {
     /// When.
     pub at: At,
-    /// dignity_breach, complaint or low_feedback.
+    /// dignity_breach, complaint, low_feedback, or low_score (a touchpoint below 40).
     pub kind: String,
-    /// Kind of breach, topic of the complaint, or dimension of the feedback.
+    /// Kind of breach, topic of the complaint, dimension of the feedback, or kind of touchpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// The role that it is about.
@@ -192,10 +192,19 @@ pub struct BadMoment {
     /// Whether a complaint was resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved: Option<bool>,
+    /// The touchpoint of a low score; `/v1/journeys/{id}/mot` says why it is low.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touchpoint_id: Option<String>,
+    /// Its score, points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The standard by which it was scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_version: Option<String>,
     /// Site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
-    /// The event that says so.
+    /// The event that says so; of a low score the one with which the touchpoint began.
     pub event_id: String,
     /// Its journey.
     pub journey_id: String,

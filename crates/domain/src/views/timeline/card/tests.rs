@@ -1,14 +1,21 @@
 use super::super::fixtures::{corrected, event, id, stored};
 use super::*;
+use crate::views::mot::Standards;
 use crate::views::timeline::assemble::assemble;
 use serde_json::{Value, json};
+
+mod moments;
 
 fn at_noon(day: &str) -> Micros {
     Micros::parse(&format!("{day}T12:00:00+09:00")).unwrap()
 }
 
+fn mot() -> Mot {
+    Mot::new(Standards::shipped())
+}
+
 fn of(events: &[Event], now: &str) -> Card {
-    card(&assemble("p", stored(events), None).unwrap(), at_noon(now))
+    card(&assemble("p", stored(events), None).unwrap(), &mot(), at_noon(now))
 }
 
 fn json_of<T: Serialize>(t: &T) -> Value {
@@ -367,7 +374,7 @@ fn story_of_two_hospitals_after_the_second_visit() {
     let all = assemble("p", stored(&events), None).unwrap();
     let sites: Vec<Vec<&str>> = all.journeys.iter().map(|j| j.sites.iter().map(String::as_str).collect()).collect();
     assert_eq!(sites, [vec!["big-hospital"], vec!["small-hospital"], vec!["small-hospital"]], "a1 was never kept");
-    let after = card(&all, at_noon("2026-02-21"));
+    let after = card(&all, &mot(), at_noon("2026-02-21"));
     let open: Vec<_> = after.open_items.iter().map(|i| (i.kind.as_str(), i.detail.as_deref())).collect();
     assert_eq!(
         open,
@@ -392,21 +399,4 @@ fn special_needs_stand_until_an_update_speaks_of_them() {
     assert_eq!(of(&events, "2026-02-01").who.special_requirements, ["wheelchair"]);
     events.push(updated(3, "2026-01-03", &["special_requirements"], &[]));
     assert_eq!(of(&events, "2026-02-01").who.special_requirements, Vec::<String>::new());
-}
-
-#[test]
-fn low_feedback_linked_later_is_a_bad_moment() {
-    let linked = |n, raw: f64| {
-        event(
-            n,
-            "FeedbackLinked",
-            "p",
-            "2026-03-01",
-            json!({"target_event_id": id(99), "instrument": "csat/1", "role": "nurse",
-            "dimension": "empathy", "raw": raw, "scale_min": 1.0, "scale_max": 5.0, "improve": "차가운 말투"}),
-        )
-    };
-    assert_eq!(of(&[linked(1, 3.0)], "2026-04-01").last_bad_moment, None);
-    let bad = of(&[linked(1, 2.0)], "2026-04-01").last_bad_moment.unwrap();
-    assert_eq!((bad.role.as_deref(), bad.detail.as_deref()), (Some("nurse"), Some("차가운 말투")));
 }
