@@ -46,7 +46,8 @@ pub struct PatientCard {
 }
 
 /// The pre-visit card: needs, next appointment, open items, missed visits and why, booking trouble, the last bad moment,
-/// what was asked again, what was reviewed, consents in force, and the history. No amount of money is on it.
+/// what was asked again, what was reviewed, consents in force, and the history. No amount of money is on it. Open items are
+/// those of the follow-up queue, made of the same events.
 ///
 /// It depends on the clock (what is overdue, which appointment is next), so it has no ETag.
 #[utoipa::path(get, path = "/v1/patients/{id}/card", tag = "timeline",

@@ -1,7 +1,8 @@
 //! The pre-visit card: what staff should know before a patient comes.
 //!
-//! A pure function of the assembled timeline and of `now`: only events that stand and had happened by then count. There is
-//! no amount of money on it, and there must never be: patients are not revenue.
+//! A pure function of the assembled timeline and of `now`: only events that stand and had happened by then count; what is open
+//! is what the follow-up queue makes of the same timeline. There is no amount of money on it, and there must never be: patients
+//! are not revenue.
 
 mod appointments;
 mod history;
@@ -66,7 +67,7 @@ pub fn card(all: &Assembled, mot: &Mot, now: Micros) -> Card {
         at: At(now),
         who: signs::who(&seen, last_visit),
         next_appointment: next.and_then(appointments::Booking::shown),
-        open_items: open::items(&seen, &appointments, now),
+        open_items: open::items(all, &seen, &appointments, now),
         missed_visits: appointments::missed(&seen, &appointments, now),
         booking_trouble: signs::booking_trouble(&seen, now),
         last_bad_moment: signs::last_bad_moment(&seen, mot),

@@ -21,7 +21,7 @@ pub struct Card {
     /// The next appointment, or the one under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_appointment: Option<Appointment>,
-    /// What is still open, the most pressing first.
+    /// What is still open, in the order of the follow-up queue.
     pub open_items: Vec<OpenItem>,
     /// Visits of the last two years that did not take place, and why, latest first.
     pub missed_visits: Vec<Missed>,
@@ -94,14 +94,21 @@ pub struct Appointment {
     pub checked_in: bool,
 }
 
-/// Something that is not closed yet.
+/// Something that is not closed yet: an item of the follow-up queue, or what the card alone has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OpenItem {
-    /// question, decision, referral, order, booking, re_exam, recall, complaint or disputed_bill.
+    /// Its id in the queue (`/v1/follow-ups/{id}`); absent of what the card alone has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// A kind of the queue; or decision (it was put off) or booking (asked for, no time yet), which the card alone has.
     pub kind: String,
-    /// How far it has come, such as made, accepted or collected.
-    pub state: String,
+    /// open, or suppressed: nobody may call about it, and the patient may ask.
+    pub status: String,
+    /// How far it has come: accepted, booked or completed of a referral, collected or preliminary of an order, deferred of a
+    /// decision, requested of a booking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The reference that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -110,7 +117,7 @@ pub struct OpenItem {
     pub detail: Option<String>,
     /// When it began.
     pub since: At,
-    /// When it is due, where the events say so.
+    /// When it is due, by the rules of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_at: Option<At>,
     /// Whether that has passed.

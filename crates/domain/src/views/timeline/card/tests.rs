@@ -5,6 +5,7 @@ use crate::views::timeline::assemble::assemble;
 use serde_json::{Value, json};
 
 mod moments;
+mod open;
 
 fn at_noon(day: &str) -> Micros {
     Micros::parse(&format!("{day}T12:00:00+09:00")).unwrap()
@@ -110,70 +111,6 @@ fn repeated_booking_trouble_within_a_year_sets_the_flag() {
     events.push(event(4, "AppointmentCancelled", "p", "2026-01-03", json!({"appointment_id": "b", "by": "hospital"})));
     let t = of(&events, "2026-02-01").booking_trouble;
     assert_eq!((t.flag, t.count, t.times[0].problem.as_str()), (true, 2, "cancelled_by_hospital"));
-}
-
-#[test]
-fn items_stay_open_until_they_are_closed() {
-    let open = |events: &[Event], now| -> Vec<(String, String, bool)> {
-        of(events, now).open_items.into_iter().map(|i| (i.kind, i.state, i.overdue)).collect()
-    };
-    let item = |k: &str, s: &str, o| (k.to_owned(), s.to_owned(), o);
-    let mut events = vec![
-        event(
-            1,
-            "PatientQuestionAsked",
-            "p",
-            "2026-03-01",
-            json!({"question_id": "q", "encounter_id": "e", "question": "왜요?"}),
-        ),
-        event(
-            2,
-            "ReferralMade",
-            "p",
-            "2026-03-02",
-            json!({"referral_id": "r", "to": "surgery", "expires_at": "2026-04-01T00:00:00Z"}),
-        ),
-        event(
-            3,
-            "OrderPlaced",
-            "p",
-            "2026-03-03",
-            json!({"order_id": "o", "code": "US", "due_at": "2026-03-06T00:00:00Z"}),
-        ),
-        event(4, "BillDisputed", "p", "2026-03-04", json!({"claim_id": "c", "reason": "twice"})),
-        event(5, "ComplaintFiled", "p", "2026-03-05", json!({"complaint_id": "x", "severity": "medium"})),
-        event(6, "RecallDue", "p", "2026-03-05", json!({"recall_kind": "scaling", "due_on": "2026-09-05"})),
-        event(7, "AppointmentRequested", "p", "2026-03-05", json!({"appointment_id": "a"})),
-    ];
-    assert_eq!(
-        open(&events, "2026-03-07"),
-        [
-            item("order", "placed", true),
-            item("referral", "made", false),
-            item("recall", "due", false),
-            item("question", "unanswered", false),
-            item("disputed_bill", "disputed", false),
-            item("complaint", "medium", false),
-            item("booking", "requested", false),
-        ]
-    );
-    events.extend([
-        event(11, "PatientQuestionAnswered", "p", "2026-03-08", json!({"question_id": "q"})),
-        event(12, "ReferralBooked", "p", "2026-03-08", json!({"referral_id": "r"})),
-        event(13, "ResultReported", "p", "2026-03-08", json!({"order_id": "o", "status": "preliminary"})),
-        event(14, "BillDisputeResolved", "p", "2026-03-08", json!({"claim_id": "c"})),
-        event(15, "ComplaintResolved", "p", "2026-03-08", json!({"complaint_id": "x"})),
-        event(16, "RecallBooked", "p", "2026-03-08", json!({"recall_kind": "scaling"})),
-        booked(17, "2026-03-08", "a", "2026-03-20"),
-    ]);
-    assert_eq!(open(&events, "2026-03-09"), [item("order", "preliminary", true), item("referral", "booked", false)]);
-    events.extend([
-        event(21, "ReferralCompleted", "p", "2026-03-10", json!({"referral_id": "r"})),
-        event(22, "ResultReported", "p", "2026-03-10", json!({"order_id": "o", "status": "final"})),
-    ]);
-    assert_eq!(open(&events, "2026-03-11"), []);
-    events.push(event(23, "BillDisputed", "p", "2026-03-12", json!({"claim_id": "c"})));
-    assert_eq!(open(&events, "2026-03-13"), [item("disputed_bill", "disputed", false)], "disputed anew");
 }
 
 #[test]
@@ -378,8 +315,13 @@ fn story_of_two_hospitals_after_the_second_visit() {
     let open: Vec<_> = after.open_items.iter().map(|i| (i.kind.as_str(), i.detail.as_deref())).collect();
     assert_eq!(
         open,
-        [("decision", Some("remove one, remove both"))],
-        "the question was answered, the decision is deferred"
+        [
+            ("critical_mot", Some("made_to_apologise")),
+            ("post_visit", None),
+            ("post_visit", None),
+            ("decision", Some("remove one, remove both"))
+        ],
+        "the question was answered, the decision is deferred, and nobody has called since the consults"
     );
     let risk = &after.risks[0];
     assert_eq!((risk.percent, risk.second_opinion_of.as_deref()), (Some(1.0), Some(id(3).to_string().as_str())));
