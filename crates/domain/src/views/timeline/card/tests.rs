@@ -114,6 +114,20 @@ fn repeated_booking_trouble_within_a_year_sets_the_flag() {
 }
 
 #[test]
+fn a_move_by_the_hospital_is_booking_trouble_and_one_by_the_patient_is_not() {
+    let moved = |n, day: &str, by: &str| {
+        let more = json!({"appointment_id": "a", "starts_at": "2026-03-01T00:00:00Z", "by": by});
+        event(n, "AppointmentRescheduled", "p", day, more)
+    };
+    let mut events = vec![moved(1, "2026-01-01", "hospital"), moved(2, "2026-01-02", "patient")];
+    let t = of(&events, "2026-02-01").booking_trouble;
+    assert_eq!((t.flag, t.count, t.times[0].problem.as_str()), (false, 1, "rescheduled_by_hospital"));
+    events.push(moved(3, "2026-01-03", "hospital"));
+    let t = of(&events, "2026-02-01").booking_trouble;
+    assert_eq!((t.flag, t.count, &t.times[0].event_id), (true, 2, &id(3).to_string()));
+}
+
+#[test]
 fn what_was_asked_again_and_whether_it_was_reviewed() {
     let mut events = vec![
         event(
