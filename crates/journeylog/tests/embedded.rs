@@ -60,6 +60,8 @@ async fn a_touchpoint_is_seen_on_a_timeline_in_a_score_and_in_a_queue() {
     assert!(kinds.len() >= 2, "the visit and the question want a follow-up: {kinds:?}");
     let (status, card) = server.get(&format!("/v1/patients/{p}/card")).await;
     assert_eq!(status, 200, "{card}");
+    let ids = |items: &Json| -> Vec<Json> { items.as_array().unwrap().iter().map(|i| i["item_id"].clone()).collect() };
+    assert_eq!(ids(&card["open_items"]), ids(&queue["items"]), "the card has what the queue has: {card}");
     let (status, _) = server.get("/v1/patients/p-nobody/timeline").await;
     assert_eq!(status, 404);
 }

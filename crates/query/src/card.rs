@@ -46,7 +46,8 @@ pub struct PatientCard {
 }
 
 /// The pre-visit card: needs, next appointment, open items, missed visits and why, booking trouble, the last bad moment,
-/// what was asked again, what was reviewed, consents in force, and the history. No amount of money is on it.
+/// what was asked again, what was reviewed, consents in force, and the history. No amount of money is on it. Open items are
+/// those of the follow-up queue, made of the same events.
 ///
 /// It depends on the clock (what is overdue, which appointment is next), so it has no ETag.
 #[utoipa::path(get, path = "/v1/patients/{id}/card", tag = "timeline",
@@ -62,7 +63,9 @@ pub async fn card(
     let as_of = asked.as_of.as_deref().map(|t| Micros::parse(t).ok_or_else(bad)).transpose()?;
     let Reading { engine, position } = app.read(View::Timeline, &which).await?;
     let all = Loaded::begin(&app, &engine, &id, "").await?.assemble(&engine, &id, as_of).await?;
-    let card = view::card(&all, as_of.unwrap_or_else(app.now));
+    // the standards of the scores that are shown now, whichever timeline was asked for
+    let mot = app.mot_of(None).await?;
+    let card = view::card(&all, &mot, as_of.unwrap_or_else(app.now));
     let body = PatientCard { card, position: position.to_string() };
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
 }

@@ -210,6 +210,30 @@ async fn the_card_of_a_patient_before_the_next_visit() {
     assert_eq!((&earlier["next_appointment"]["appointment_id"], &earlier["missed_visits"]), (&json!("a"), &json!([])));
 }
 
+/// The card and the page of the score say the same of a low touchpoint, and of what was known of it before.
+#[tokio::test]
+async fn a_low_score_is_on_the_card_as_it_is_in_the_alerts() {
+    let f = fixture().await;
+    let visit = json!({"encounter_id": "e"});
+    let again = |n| {
+        let more =
+            json!({"encounter_id": "e", "asked_field": "allergies", "header": {"recorded_at": "2026-02-05T00:00:00Z"}});
+        event(n, "RepeatQuestionReported", "p", "2026-02-01", more)
+    };
+    f.project(&[event(1, "PatientCheckedIn", "p", "2026-02-01", visit), again(2), again(3)]).await;
+    let (_, mot) = f.get(&format!("/v1/journeys/{}/mot", id(1))).await;
+    let (_, alerts) = f.get("/v1/mot/alerts?kind=low_score").await;
+    let (_, card) = f.get("/v1/patients/p/card").await;
+    let (bad, scored) = (&card["last_bad_moment"], &mot["touchpoints"][0]);
+    assert_eq!(alerts["items"][0]["touchpoint_id"], bad["touchpoint_id"], "{alerts} {card}");
+    for field in ["touchpoint_id", "score", "standard_version"] {
+        assert_eq!(bad[field], scored[field], "{field}: {card} {mot}");
+    }
+    assert_eq!((&bad["kind"], &bad["event_id"]), (&json!("low_score"), &json!(id(1))));
+    let (_, then) = f.get("/v1/patients/p/card?as_of=2026-02-04T00:00:00Z").await;
+    assert_eq!(then["last_bad_moment"], Value::Null, "nobody had reported the questions");
+}
+
 #[tokio::test]
 async fn an_etag_changes_with_the_patients_events_and_the_program_alone() {
     let mut f = fixture().await;

@@ -142,7 +142,24 @@ fn rules_on_values() {
         assert_eq!(found.len(), 1, "{at}: {found:?}");
         assert_eq!(found[0].0, at);
     }
-    assert!(event(with("/header/occurred_at", "2026-03-03T00:04:59Z".into()).to_string().as_bytes()).is_ok());
+}
+
+/// By the clock of [`now`], 2026-03-03T00:00:00Z, and of [`Limits::default`], five minutes.
+#[test]
+fn clocks_may_be_ahead_by_the_skew_and_no_more() {
+    let checked = |name: &str, time: &str, limits: &Limits| {
+        let e = event(with(&format!("/header/{name}"), time.into()).to_string().as_bytes()).unwrap();
+        validate(&e, &e.to_json(), limits, now())
+    };
+    for name in ["occurred_at", "recorded_at"] {
+        checked(name, "2026-03-03T00:04:59Z", &Limits::default()).unwrap();
+        checked(name, "2026-03-03T00:05:00Z", &Limits::default()).unwrap();
+        let refused = checked(name, "2026-03-03T00:05:01Z", &Limits::default()).unwrap_err();
+        assert_eq!(refused[0].pointer, format!("/header/{name}"), "{refused:?}");
+        assert!(refused[0].reason.contains("5 min"), "{refused:?}");
+        let other = Limits { clock_skew: 10 * crate::time::MINUTE, ..Limits::default() };
+        checked(name, "2026-03-03T00:05:01Z", &other).unwrap();
+    }
 }
 
 #[test]

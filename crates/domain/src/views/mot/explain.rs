@@ -66,7 +66,7 @@ impl Journey {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-fn points(hundredths: i64) -> f64 {
+pub(super) fn points(hundredths: i64) -> f64 {
     hundredths as f64 / 100.0
 }
 

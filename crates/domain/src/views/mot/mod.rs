@@ -7,6 +7,7 @@ mod explain;
 mod explanation;
 mod facts;
 mod kind;
+mod low;
 mod resolve;
 mod score;
 mod signals;
@@ -21,6 +22,7 @@ pub use explanation::{
 };
 pub use facts::Fact;
 pub use kind::TouchKind;
+pub use low::LowScore;
 pub use score::MODEL;
 pub use standard::{Evidence, Promise, Rule, SHIPPED, Scale, Signal, Standard, Standards, StandardsError};
 

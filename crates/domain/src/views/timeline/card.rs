@@ -1,7 +1,8 @@
 //! The pre-visit card: what staff should know before a patient comes.
 //!
-//! A pure function of the assembled timeline and of `now`: only events that stand and had happened by then count. There is
-//! no amount of money on it, and there must never be: patients are not revenue.
+//! A pure function of the assembled timeline and of `now`: only events that stand and had happened by then count; what is open
+//! is what the follow-up queue makes of the same timeline. There is no amount of money on it, and there must never be: patients
+//! are not revenue.
 
 mod appointments;
 mod history;
@@ -15,6 +16,7 @@ use super::assemble::{Assembled, Entry};
 use crate::Micros;
 use crate::event::Event;
 use crate::time::DAY;
+use crate::views::mot::Mot;
 use serde::{Serialize, Serializer};
 
 /// How many consults, stays, orders and missed visits are listed, latest first. Totals count all of them.
@@ -51,9 +53,9 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The card for a visit around `now`.
+/// The card for a visit around `now`; touchpoints are scored by `mot`.
 #[must_use]
-pub fn card(all: &Assembled, now: Micros) -> Card {
+pub fn card(all: &Assembled, mot: &Mot, now: Micros) -> Card {
     let seen = Seen(all.entries.iter().filter(|e| e.counts() && e.occurred_at() <= now).collect());
     let appointments = appointments::fold(&seen);
     let next = appointments::next(&appointments, now);
@@ -65,10 +67,10 @@ pub fn card(all: &Assembled, now: Micros) -> Card {
         at: At(now),
         who: signs::who(&seen, last_visit),
         next_appointment: next.and_then(appointments::Booking::shown),
-        open_items: open::items(&seen, &appointments, now),
+        open_items: open::items(all, &seen, &appointments, now),
         missed_visits: appointments::missed(&seen, &appointments, now),
         booking_trouble: signs::booking_trouble(&seen, now),
-        last_bad_moment: signs::last_bad_moment(&seen),
+        last_bad_moment: signs::last_bad_moment(&seen, mot),
         reviewed: signs::reviewed(&seen, next, last_visit),
         asked_again: signs::asked_again(&seen),
         questionnaires: signs::questionnaires(&seen),

@@ -67,3 +67,37 @@ fn the_standard_in_force_when_it_happened_decides() {
     let j = consult(2023, 1);
     assert_eq!(observed(touchpoint(&j, TouchKind::Consult), "not:explain_without_mask"), Some((1.0, 0.0)));
 }
+
+/// The table of the model (docs/mot.md). What 2020-03 has otherwise is the wait.
+#[test]
+fn the_shipped_standards_have_the_targets_of_the_model() {
+    let of_2019 = [
+        ("wait_gap", 0, 30),
+        ("no_wait_estimate", 0, 1),
+        ("booking_hold", 30, 300),
+        ("booking_contacts", 1, 4),
+        ("hospital_changes", 0, 2),
+        ("repeat_questions", 0, 3),
+        ("unanswered_questions", 0, 2),
+        ("post_visit_call", 24, 72),
+        ("referral_booking", 3, 14),
+        ("first_contact", 1, 0),
+        ("claim_rework", 0, 3),
+        ("dispute_resolution", 3, 15),
+        ("options_explained", 1, 0),
+    ];
+    let mut of_2020 = of_2019;
+    of_2020[0] = ("wait_gap", 0, 20);
+    let shipped = Standards::shipped();
+    for (standard, wanted, wait) in [(&shipped.all()[0], of_2019, 1_000), (&shipped.all()[1], of_2020, 1_500)] {
+        let scale = |s: Signal| (s.as_str(), standard.scale(s));
+        let got = Signal::ALL.map(|s| (s.as_str(), standard.scale(s).target / 1000, standard.scale(s).fail / 1000));
+        assert_eq!(got, wanted, "{}", standard.version);
+        let weights = TouchKind::ALL.map(|k| standard.journey_weight(k));
+        assert_eq!(weights, [1_500, 2_000, 3_000, 1_500, 1_500, 1_500, 2_000], "{}", standard.version);
+        for (name, scale) in Signal::ALL.map(scale) {
+            assert_eq!((scale.target % 1000, scale.fail % 1000), (0, 0), "{name}");
+            assert_eq!(scale.weight, if name == "wait_gap" { wait } else { 1_000 }, "{} {name}", standard.version);
+        }
+    }
+}

@@ -99,6 +99,49 @@ fn a_journey_by_hand() {
     assert_eq!(j.alerts.iter().map(|a| a.kind).collect::<Vec<_>>(), ["low_score"]);
 }
 
+/// Scheduling, stay, continuation and follow-up weigh 1.5, check-in 2.
+#[test]
+fn the_weights_of_the_other_touchpoints_in_a_journey_by_hand() {
+    let day = 1440;
+    let one = |n, kind, minute, mut payload: Value| {
+        payload["header"] = json!({"journey_id": "j"});
+        event(n, kind, minute, payload)
+    };
+    let call = json!({"encounter_id": "e", "human": true, "outcome": "reached", "duration_s": 60, "answers": []});
+    let events = [
+        // 0.5, one contact, no change: 83.33
+        one(
+            1,
+            "AppointmentBooked",
+            0,
+            json!({"appointment_id": "a", "starts_at": "2024-05-09T00:00:00Z", "hold_s": 165, "channel": "phone"}),
+        ),
+        // 60 min longer than told, told, nothing asked again: (1.5 · 0 + 1 + 1) / 3.5 = 57.14
+        one(2, "PatientCheckedIn", day, json!({"encounter_id": "e"})),
+        one(3, "WaitEstimated", day, json!({"encounter_id": "e", "wait_told_min": 0})),
+        one(4, "ConsultStarted", day + 60, json!({"encounter_id": "e"})),
+        one(5, "ConsultEnded", day + 60, json!({"encounter_id": "e"})),
+        // called after 60 h: 25
+        one(6, "FollowUpCallCompleted", day + 61 * 60, call),
+        // one of two questions: 50
+        one(7, "PatientAdmitted", 5 * day, json!({"encounter_id": "s"})),
+        one(8, "PatientQuestionAsked", 5 * day + 1, json!({"encounter_id": "s", "question_id": "q"})),
+        // booked at once: 100
+        one(9, "ReferralMade", 6 * day, json!({"referral_id": "r", "to": "x"})),
+        one(10, "ReferralBooked", 6 * day, json!({"referral_id": "r"})),
+    ];
+    let j = explained(&events);
+    let score = |kind| touchpoint(&j, kind).score;
+    assert_eq!(score(TouchKind::Scheduling), Some(83.33));
+    assert_eq!(score(TouchKind::CheckIn), Some(57.14));
+    assert_eq!(score(TouchKind::FollowUp), Some(25.0));
+    assert_eq!(score(TouchKind::Stay), Some(50.0));
+    assert_eq!(score(TouchKind::Continuation), Some(100.0));
+    assert_eq!(score(TouchKind::Consult), None, "too little was observed");
+    // (1.5 · (83.33 + 25 + 50 + 100) + 2 · 57.14) / 8
+    assert_eq!((j.parts[0].part, j.parts[0].value), ("weighted_mean", 62.72));
+}
+
 #[test]
 fn provisional_until_fourteen_quiet_days() {
     let facts = facts_of(&consult());

@@ -301,12 +301,13 @@ proptest! {
         other.rotate_left(usize::try_from(seed % len as u64).unwrap());
         other.reverse();
         let (rows, other) = (from_rows(&events), from_rows(&other));
+        let mot = crate::views::mot::Mot::new(crate::views::mot::Standards::shipped());
         for asked in 0..crate::testing::PATIENTS {
             let asked = format!("patient-{asked}");
             let a = assemble(&asked, rows.clone(), None);
             prop_assert!(a == assemble(&asked, other.clone(), None));
             if let Some(a) = a {
-                let _ = super::super::card(&a, crate::Micros(1_712_000_000_000_000));
+                let _ = super::super::card(&a, &mot, crate::Micros(1_712_000_000_000_000));
             }
         }
     }

@@ -21,13 +21,13 @@ pub struct Card {
     /// The next appointment, or the one under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_appointment: Option<Appointment>,
-    /// What is still open, the most pressing first.
+    /// What is still open, in the order of the follow-up queue.
     pub open_items: Vec<OpenItem>,
     /// Visits of the last two years that did not take place, and why, latest first.
     pub missed_visits: Vec<Missed>,
     /// Whether the patient had trouble booking again and again.
     pub booking_trouble: BookingTrouble,
-    /// The last dignity breach, grave complaint or low feedback.
+    /// The last dignity breach, grave complaint, low feedback or touchpoint with the score of an alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_bad_moment: Option<BadMoment>,
     /// Whether history, insurance and allergies were reviewed before this visit.
@@ -94,14 +94,21 @@ pub struct Appointment {
     pub checked_in: bool,
 }
 
-/// Something that is not closed yet.
+/// Something that is not closed yet: an item of the follow-up queue, or what the card alone has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OpenItem {
-    /// question, decision, referral, order, booking, re_exam, recall, complaint or disputed_bill.
+    /// Its id in the queue (`/v1/follow-ups/{id}`); absent of what the card alone has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// A kind of the queue; or decision (it was put off) or booking (asked for, no time yet), which the card alone has.
     pub kind: String,
-    /// How far it has come, such as made, accepted or collected.
-    pub state: String,
+    /// open, or suppressed: nobody may call about it, and the patient may ask.
+    pub status: String,
+    /// How far it has come: accepted, booked or completed of a referral, collected or preliminary of an order, deferred of a
+    /// decision, requested of a booking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The reference that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -110,7 +117,7 @@ pub struct OpenItem {
     pub detail: Option<String>,
     /// When it began.
     pub since: At,
-    /// When it is due, where the events say so.
+    /// When it is due, by the rules of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_at: Option<At>,
     /// Whether that has passed.
@@ -175,9 +182,9 @@ pub struct Trouble {
 pub struct BadMoment {
     /// When.
     pub at: At,
-    /// dignity_breach, complaint or low_feedback.
+    /// dignity_breach, complaint, low_feedback, or low_score (a touchpoint below 40).
     pub kind: String,
-    /// Kind of breach, topic of the complaint, or dimension of the feedback.
+    /// Kind of breach, topic of the complaint, dimension of the feedback, or kind of touchpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// The role that it is about.
@@ -192,10 +199,19 @@ pub struct BadMoment {
     /// Whether a complaint was resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved: Option<bool>,
+    /// The touchpoint of a low score; `/v1/journeys/{id}/mot` says why it is low.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub touchpoint_id: Option<String>,
+    /// Its score, points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The standard by which it was scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_version: Option<String>,
     /// Site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
-    /// The event that says so.
+    /// The event that says so; of a low score the one with which the touchpoint began.
     pub event_id: String,
     /// Its journey.
     pub journey_id: String,

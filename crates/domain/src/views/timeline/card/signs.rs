@@ -8,6 +8,7 @@ use super::{
 };
 use crate::Micros;
 use crate::event::{Dimension, Event, Party, RefKind, Role, Severity};
+use crate::views::mot::Mot;
 use crate::views::timeline::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,8 +94,10 @@ pub fn booking_trouble(seen: &Seen<'_>, now: Micros) -> BookingTrouble {
     BookingTrouble { flag: times.len() >= TROUBLE_THRESHOLD, count: times.len(), times: latest(times, |t| t.at) }
 }
 
-/// The last dignity breach, high or severe complaint, or feedback below [`LOW_FEEDBACK`].
-pub fn last_bad_moment(seen: &Seen<'_>) -> Option<BadMoment> {
+/// The last dignity breach, high or severe complaint, feedback below [`LOW_FEEDBACK`], or touchpoint with the score of an
+/// alert. Of what one event began and said, what it said is shown.
+pub fn last_bad_moment(seen: &Seen<'_>, mot: &Mot) -> Option<BadMoment> {
+    let low_score = mot.last_low_score(seen.iter().map(|(_, event)| event));
     let resolved: BTreeSet<&str> = seen
         .iter()
         .filter_map(|(_, e)| if let Event::ComplaintResolved(e) = e { Some(e.complaint_id.as_str()) } else { None })
@@ -109,6 +112,9 @@ pub fn last_bad_moment(seen: &Seen<'_>) -> Option<BadMoment> {
             severity: None,
             detail: None,
             resolved: None,
+            touchpoint_id: None,
+            score: None,
+            standard_version: None,
             site: event.header().site.clone(),
             event_id: entry.event_id().to_string(),
             journey_id: entry.journey.journey.clone(),
@@ -132,7 +138,12 @@ pub fn last_bad_moment(seen: &Seen<'_>) -> Option<BadMoment> {
             Event::FeedbackLinked(e) if low(e.raw, e.scale_min, e.scale_max) => {
                 Some(BadMoment { detail: e.improve.clone(), ..moment("low_feedback", about(e.dimension), e.role) })
             }
-            _ => None,
+            _ => low_score.as_ref().filter(|l| l.event_id == entry.event_id()).map(|l| BadMoment {
+                touchpoint_id: Some(l.touchpoint_id.clone()),
+                score: Some(l.score),
+                standard_version: l.standard_version.clone(),
+                ..moment("low_score", text(l.touchpoint.as_str()), None)
+            }),
         }
     };
     seen.iter().rev().find_map(bad)

@@ -1,14 +1,22 @@
 use super::super::fixtures::{corrected, event, id, stored};
 use super::*;
+use crate::views::mot::Standards;
 use crate::views::timeline::assemble::assemble;
 use serde_json::{Value, json};
+
+mod moments;
+mod open;
 
 fn at_noon(day: &str) -> Micros {
     Micros::parse(&format!("{day}T12:00:00+09:00")).unwrap()
 }
 
+fn mot() -> Mot {
+    Mot::new(Standards::shipped())
+}
+
 fn of(events: &[Event], now: &str) -> Card {
-    card(&assemble("p", stored(events), None).unwrap(), at_noon(now))
+    card(&assemble("p", stored(events), None).unwrap(), &mot(), at_noon(now))
 }
 
 fn json_of<T: Serialize>(t: &T) -> Value {
@@ -106,67 +114,17 @@ fn repeated_booking_trouble_within_a_year_sets_the_flag() {
 }
 
 #[test]
-fn items_stay_open_until_they_are_closed() {
-    let open = |events: &[Event], now| -> Vec<(String, String, bool)> {
-        of(events, now).open_items.into_iter().map(|i| (i.kind, i.state, i.overdue)).collect()
+fn a_move_by_the_hospital_is_booking_trouble_and_one_by_the_patient_is_not() {
+    let moved = |n, day: &str, by: &str| {
+        let more = json!({"appointment_id": "a", "starts_at": "2026-03-01T00:00:00Z", "by": by});
+        event(n, "AppointmentRescheduled", "p", day, more)
     };
-    let item = |k: &str, s: &str, o| (k.to_owned(), s.to_owned(), o);
-    let mut events = vec![
-        event(
-            1,
-            "PatientQuestionAsked",
-            "p",
-            "2026-03-01",
-            json!({"question_id": "q", "encounter_id": "e", "question": "왜요?"}),
-        ),
-        event(
-            2,
-            "ReferralMade",
-            "p",
-            "2026-03-02",
-            json!({"referral_id": "r", "to": "surgery", "expires_at": "2026-04-01T00:00:00Z"}),
-        ),
-        event(
-            3,
-            "OrderPlaced",
-            "p",
-            "2026-03-03",
-            json!({"order_id": "o", "code": "US", "due_at": "2026-03-06T00:00:00Z"}),
-        ),
-        event(4, "BillDisputed", "p", "2026-03-04", json!({"claim_id": "c", "reason": "twice"})),
-        event(5, "ComplaintFiled", "p", "2026-03-05", json!({"complaint_id": "x", "severity": "medium"})),
-        event(6, "RecallDue", "p", "2026-03-05", json!({"recall_kind": "scaling", "due_on": "2026-09-05"})),
-        event(7, "AppointmentRequested", "p", "2026-03-05", json!({"appointment_id": "a"})),
-    ];
-    assert_eq!(
-        open(&events, "2026-03-07"),
-        [
-            item("order", "placed", true),
-            item("referral", "made", false),
-            item("recall", "due", false),
-            item("question", "unanswered", false),
-            item("disputed_bill", "disputed", false),
-            item("complaint", "medium", false),
-            item("booking", "requested", false),
-        ]
-    );
-    events.extend([
-        event(11, "PatientQuestionAnswered", "p", "2026-03-08", json!({"question_id": "q"})),
-        event(12, "ReferralBooked", "p", "2026-03-08", json!({"referral_id": "r"})),
-        event(13, "ResultReported", "p", "2026-03-08", json!({"order_id": "o", "status": "preliminary"})),
-        event(14, "BillDisputeResolved", "p", "2026-03-08", json!({"claim_id": "c"})),
-        event(15, "ComplaintResolved", "p", "2026-03-08", json!({"complaint_id": "x"})),
-        event(16, "RecallBooked", "p", "2026-03-08", json!({"recall_kind": "scaling"})),
-        booked(17, "2026-03-08", "a", "2026-03-20"),
-    ]);
-    assert_eq!(open(&events, "2026-03-09"), [item("order", "preliminary", true), item("referral", "booked", false)]);
-    events.extend([
-        event(21, "ReferralCompleted", "p", "2026-03-10", json!({"referral_id": "r"})),
-        event(22, "ResultReported", "p", "2026-03-10", json!({"order_id": "o", "status": "final"})),
-    ]);
-    assert_eq!(open(&events, "2026-03-11"), []);
-    events.push(event(23, "BillDisputed", "p", "2026-03-12", json!({"claim_id": "c"})));
-    assert_eq!(open(&events, "2026-03-13"), [item("disputed_bill", "disputed", false)], "disputed anew");
+    let mut events = vec![moved(1, "2026-01-01", "hospital"), moved(2, "2026-01-02", "patient")];
+    let t = of(&events, "2026-02-01").booking_trouble;
+    assert_eq!((t.flag, t.count, t.times[0].problem.as_str()), (false, 1, "rescheduled_by_hospital"));
+    events.push(moved(3, "2026-01-03", "hospital"));
+    let t = of(&events, "2026-02-01").booking_trouble;
+    assert_eq!((t.flag, t.count, &t.times[0].event_id), (true, 2, &id(3).to_string()));
 }
 
 #[test]
@@ -367,12 +325,17 @@ fn story_of_two_hospitals_after_the_second_visit() {
     let all = assemble("p", stored(&events), None).unwrap();
     let sites: Vec<Vec<&str>> = all.journeys.iter().map(|j| j.sites.iter().map(String::as_str).collect()).collect();
     assert_eq!(sites, [vec!["big-hospital"], vec!["small-hospital"], vec!["small-hospital"]], "a1 was never kept");
-    let after = card(&all, at_noon("2026-02-21"));
+    let after = card(&all, &mot(), at_noon("2026-02-21"));
     let open: Vec<_> = after.open_items.iter().map(|i| (i.kind.as_str(), i.detail.as_deref())).collect();
     assert_eq!(
         open,
-        [("decision", Some("remove one, remove both"))],
-        "the question was answered, the decision is deferred"
+        [
+            ("critical_mot", Some("made_to_apologise")),
+            ("post_visit", None),
+            ("post_visit", None),
+            ("decision", Some("remove one, remove both"))
+        ],
+        "the question was answered, the decision is deferred, and nobody has called since the consults"
     );
     let risk = &after.risks[0];
     assert_eq!((risk.percent, risk.second_opinion_of.as_deref()), (Some(1.0), Some(id(3).to_string().as_str())));
@@ -392,21 +355,4 @@ fn special_needs_stand_until_an_update_speaks_of_them() {
     assert_eq!(of(&events, "2026-02-01").who.special_requirements, ["wheelchair"]);
     events.push(updated(3, "2026-01-03", &["special_requirements"], &[]));
     assert_eq!(of(&events, "2026-02-01").who.special_requirements, Vec::<String>::new());
-}
-
-#[test]
-fn low_feedback_linked_later_is_a_bad_moment() {
-    let linked = |n, raw: f64| {
-        event(
-            n,
-            "FeedbackLinked",
-            "p",
-            "2026-03-01",
-            json!({"target_event_id": id(99), "instrument": "csat/1", "role": "nurse",
-            "dimension": "empathy", "raw": raw, "scale_min": 1.0, "scale_max": 5.0, "improve": "차가운 말투"}),
-        )
-    };
-    assert_eq!(of(&[linked(1, 3.0)], "2026-04-01").last_bad_moment, None);
-    let bad = of(&[linked(1, 2.0)], "2026-04-01").last_bad_moment.unwrap();
-    assert_eq!((bad.role.as_deref(), bad.detail.as_deref()), (Some("nurse"), Some("차가운 말투")));
 }
