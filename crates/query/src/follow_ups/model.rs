@@ -6,7 +6,6 @@ use domain::views::follow_ups::contact::{Consents, Hours, may_contact};
 use domain::views::follow_ups::item::ItemKind;
 use domain::views::follow_ups::{priority, rules};
 use serde::{Deserialize, Serialize};
-use store::views::follow_ups::leases::Lease;
 use utoipa::ToSchema;
 
 /// The clock and the house rules at reading.
@@ -154,8 +153,8 @@ fn time(t: i64) -> String {
 
 impl Item {
     /// Writes an item as it is at a time.
-    pub(super) fn new(item: United, lease: Option<&Lease>, at: At) -> Self {
-        let United { row: r, patient_id } = item;
+    pub(super) fn new(item: United, at: At) -> Self {
+        let United { row: r, patient_id, lease, .. } = item;
         let open = r.status == "open";
         let overdue = open && r.due_at.is_some_and(|d| d < at.now);
         let supervisor = [(overdue, "missed_due"), (open && r.escalated, "escalated")];
@@ -172,7 +171,7 @@ impl Item {
             closed_at: r.closed_at.map(time),
             last_attempt_at: r.last_attempt_at.map(time),
             callback_at: r.callback_at.map(time),
-            lease: lease.map(|l| Holder { holder: l.holder.clone(), expires_at: time(l.expires_at) }),
+            lease: lease.map(|l| Holder { holder: l.holder, expires_at: time(l.expires_at) }),
             item_id: r.item_id,
             kind: r.kind,
             subject: r.subject,
