@@ -2,7 +2,7 @@
 
 use super::unite::United;
 use domain::Micros;
-use domain::views::follow_ups::contact::{Consents, Hours, may_contact};
+use domain::views::follow_ups::contact::{Barred, Consents, Hours, may_contact};
 use domain::views::follow_ups::item::ItemKind;
 use domain::views::follow_ups::{priority, rules};
 use serde::{Deserialize, Serialize};
@@ -129,9 +129,9 @@ pub struct Reason {
 pub struct Contact {
     /// care, reminder or billing.
     pub purpose: String,
-    /// Whether it is allowed at this hour.
+    /// Whether it is allowed at this hour; never for an item that is not open.
     pub allowed: bool,
-    /// Why not: do_not_contact or quiet_hours.
+    /// Why not: do_not_contact, quiet_hours, deceased, or not_open for an item that is closed or cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The local time that this is about.
@@ -223,8 +223,12 @@ impl Contact {
     fn new(r: &store::views::follow_ups::ItemRow, at: At) -> Self {
         let local = rules::local_time(Micros(at.now), &r.zone);
         let purpose = ItemKind::named(&r.kind).unwrap_or(ItemKind::PostVisit).purpose();
-        let consents = Consents { contact: r.status != "suppressed", ..Consents::default() };
-        let barred = may_contact(purpose, local.time(), consents, at.quiet).err();
+        let barred = match (r.status.as_str(), r.status_reason.as_deref()) {
+            ("open", _) => may_contact(purpose, local.time(), Consents::default(), at.quiet).err(),
+            ("suppressed", _) => Some(Barred::DoNotContact),
+            (_, Some("deceased")) => Some(Barred::Deceased),
+            _ => Some(Barred::NotOpen),
+        };
         Self {
             purpose: purpose.as_str().to_owned(),
             allowed: barred.is_none(),
