@@ -91,7 +91,7 @@ pub fn item_id(patient: &str, kind: ItemKind, subject: &str) -> Uuid {
 impl PatientFold for FollowUps {
     type Fact = Fact;
 
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     const TABLES: &'static [Table] = &[ITEMS];
 
@@ -169,7 +169,7 @@ fn before_the_next_booking(items: &mut BTreeMap<Key<'_>, Item<'_>>) {
     }
 }
 
-/// Death closes what is open; without consent to contact it is suppressed.
+/// Death closes what is open; it is suppressed for who is not to be contacted.
 fn bar(item: &mut Item<'_>, person: &Person<'_>) {
     if item.status != Status::Open {
         return;

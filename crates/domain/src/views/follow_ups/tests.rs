@@ -1,6 +1,7 @@
 mod closing;
 mod laws;
 mod opening;
+mod person;
 
 use super::*;
 use crate::facts::Facts;
