@@ -22,7 +22,7 @@ check: ## What CI checks besides tests; changes nothing
 	cargo run --quiet --locked -p journeylog -- schemas check
 	tests/api-drift.sh
 	! git ls-files -s '*.sh' | grep -v '^100755'
-	cargo test -p journeylog -p journeylog-store --quiet --locked --test arrows --test migrations
+	cargo test -p journeylog -p journeylog-store -p journeylog-domain --quiet --locked --test arrows --test migrations --test standards
 
 bench: ## Measure, as ratios to limits measured in the same run (docs/benchmarks.md)
 	@tests/bench.sh
