@@ -43,7 +43,7 @@ pub enum ResultState {
     Cancelled,
 }
 
-/// An amount. It only tells whether a bill is paid ([`super::bills`]): no item holds one.
+/// An amount. It only tells whether a bill is paid: no item holds one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Money {
     /// In minor units of the currency.
