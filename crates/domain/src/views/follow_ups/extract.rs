@@ -5,6 +5,7 @@ use super::rules;
 use crate::Micros;
 use crate::amendments;
 use crate::event::{Event, Grantee, Header, Party, Priority, ResultStatus, Role};
+use crate::views::unattended;
 
 fn place(h: &Header) -> Place {
     Place {
@@ -177,7 +178,7 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             item: e.item_id.clone(),
             encounter: e.encounter_id.clone(),
             channel: Channel::of(Some(&e.channel)),
-            human: e.human && e.channel != "robocall",
+            human: e.human && !unattended(Some(&e.channel)),
             outcome: e.outcome,
             callback: micros(e.callback_at),
             answers: None,
@@ -186,7 +187,7 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             item: e.item_id.clone(),
             encounter: e.encounter_id.clone(),
             channel: Channel::of(e.channel.as_deref()),
-            human: e.human && e.channel.as_deref() != Some("robocall"),
+            human: e.human && !unattended(e.channel.as_deref()),
             outcome: e.outcome,
             callback: None,
             answers: Some(e.answers.iter().take(5).map(|a| u8::from(!a.trim().is_empty())).sum()),
