@@ -1,3 +1,4 @@
+mod bookings;
 mod closing;
 mod laws;
 mod opening;
