@@ -27,7 +27,8 @@ pub struct Item<'a> {
     /// How often its trigger came in this cycle.
     pub triggers: u32,
     pub attempts: u32,
-    pub failed: [u32; 3],
+    /// Failed attempts by [`Channel`](super::facts::Channel).
+    pub failed: [u32; 4],
     pub last_outcome: Option<Outcome>,
     pub last_attempt_at: Option<i64>,
     pub callback: Option<i64>,
@@ -54,7 +55,7 @@ impl<'a> Item<'a> {
             times_opened: 0,
             triggers: 0,
             attempts: 0,
-            failed: [0; 3],
+            failed: [0; 4],
             last_outcome: None,
             last_attempt_at: None,
             callback: None,
@@ -129,12 +130,7 @@ impl<'a> Item<'a> {
 
     fn open(&mut self, t: &Trigger<'a>) {
         if self.is_open() {
-            self.triggers += 1;
-            // a discharge is what counts for a visit that had a consult too; else the later trigger
-            if t.outranks || !self.trigger.as_ref().is_some_and(|old| old.outranks) {
-                self.due = t.due;
-                self.trigger = Some(t.clone());
-            }
+            self.again(t);
             return;
         }
         let same_day = t.day.is_some() && self.trigger.as_ref().is_some_and(|old| old.day == t.day);
@@ -151,6 +147,28 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A further trigger of what is open anyway: it puts nothing off, and makes nothing less severe.
+    fn again(&mut self, t: &Trigger<'a>) {
+        self.triggers += 1;
+        let Some(old) = &mut self.trigger else { return };
+        // for a visit that had a consult and a discharge, the discharge counts
+        if old.outranks && !t.outranks {
+            return;
+        }
+        if t.outranks != old.outranks || self.kind.goes_by_the_latest() {
+            self.due = t.due;
+            *old = t.clone();
+            return;
+        }
+        let earliest = [self.due, t.due].into_iter().flatten().min();
+        self.due = if t.names_due { t.due } else { earliest };
+        let clinical = [old.clinical, t.clinical].into_iter().flatten().max_by_key(|c| c.1);
+        if t.severity.1 > old.severity.1 {
+            *old = t.clone();
+        }
+        old.clinical = clinical;
+    }
+
     /// A new round: attempts count anew.
     fn cycle(&mut self, at: i64, due: Option<i64>) {
         self.status = Status::Open;
@@ -161,7 +179,7 @@ impl<'a> Item<'a> {
         self.times_opened += 1;
         self.triggers = 1;
         self.attempts = 0;
-        self.failed = [0; 3];
+        self.failed = [0; 4];
         self.last_outcome = None;
         self.last_attempt_at = None;
         self.callback = None;

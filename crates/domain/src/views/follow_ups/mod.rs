@@ -91,7 +91,7 @@ pub fn item_id(patient: &str, kind: ItemKind, subject: &str) -> Uuid {
 impl PatientFold for FollowUps {
     type Fact = Fact;
 
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     const TABLES: &'static [Table] = &[ITEMS];
 

@@ -44,12 +44,12 @@ pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>)
 }
 
 fn in_order(kind: ItemKind, steps: &mut [Step<'_>]) {
-    // a referral or an order is made before anything comes of it, whatever the clocks of two systems say
-    let always_first = matches!(kind, ItemKind::ReferralBooking | ItemKind::ReferralCompletion | ItemKind::OrderResult)
-        || kind == ItemKind::UnansweredQuestion;
+    let opens = |s: &Step<'_>| matches!(s.act, Act::Open(_));
+    let made = steps.iter().filter(|s| kind.is_made_first() && opens(s)).map(|s| s.at).min();
     steps.sort_by_key(|s| {
-        let at = if always_first && s.rank() == 0 { i64::MIN } else { s.at };
-        (at, s.rank(), s.at, s.id)
+        // what is made again later has that time
+        let at = if opens(s) && Some(s.at) == made { i64::MIN } else { s.at };
+        (at, s.rank(), s.id)
     });
 }
 

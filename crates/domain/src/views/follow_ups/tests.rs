@@ -1,3 +1,4 @@
+mod again;
 mod bookings;
 mod closing;
 mod laws;

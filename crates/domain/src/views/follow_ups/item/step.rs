@@ -10,6 +10,8 @@ pub struct Trigger<'a> {
     pub id: EventId,
     pub at: i64,
     pub due: Option<i64>,
+    /// Whether the source named the due time itself: what it names last holds, since it may name a later one.
+    pub names_due: bool,
     /// Day of the recall, days since 1970.
     pub day: Option<i32>,
     /// Points for severity, with their reason.
