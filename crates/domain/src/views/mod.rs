@@ -85,5 +85,11 @@ impl View {
     }
 }
 
+/// Whether a channel has nobody on the other end: what came over it is no human contact, whatever else the event says (F8).
+#[must_use]
+pub fn unattended(channel: Option<&str>) -> bool {
+    matches!(channel, Some("web" | "app" | "kiosk" | "email" | "sms" | "message" | "portal" | "robocall"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,12 @@
 //! From an event to what the queue keeps of it.
 
+use super::contact::ContactScope;
 use super::facts::{Billed, Booking, Channel, Contact, Fact, Money, Place, ReferralStep, ResultState, What};
 use super::rules;
 use crate::Micros;
 use crate::amendments;
 use crate::event::{Event, Grantee, Header, Party, Priority, ResultStatus, Role};
+use crate::views::unattended;
 
 fn place(h: &Header) -> Place {
     Place {
@@ -37,11 +39,12 @@ fn result(order: &str, encounter: Option<&String>, status: ResultStatus, abnorma
 /// nothing about that.
 fn contact_consent(scope: &str, grantee: Grantee, given: bool, expired: bool) -> What {
     let about_care = matches!(grantee, Grantee::Contact | Grantee::Provider | Grantee::Other);
-    if about_care && matches!(scope, "follow_up_contact" | "contact") {
-        What::ContactConsent { given, expired }
-    } else {
-        What::Nothing
-    }
+    let scope = match scope {
+        "contact" if about_care => ContactScope::Any,
+        "follow_up_contact" if about_care => ContactScope::FollowUp,
+        _ => return What::Nothing,
+    };
+    What::ContactConsent { scope, given, expired }
 }
 
 /// HL7 table 0112 writes expired as 20 or 40 to 42.
@@ -191,7 +194,7 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             item: e.item_id.clone(),
             encounter: e.encounter_id.clone(),
             channel: Channel::of(Some(&e.channel)),
-            human: e.human && e.channel != "robocall",
+            human: e.human && !unattended(Some(&e.channel)),
             outcome: e.outcome,
             callback: micros(e.callback_at),
             answers: None,
@@ -200,7 +203,7 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             item: e.item_id.clone(),
             encounter: e.encounter_id.clone(),
             channel: Channel::of(e.channel.as_deref()),
-            human: e.human && e.channel.as_deref() != Some("robocall"),
+            human: e.human && !unattended(e.channel.as_deref()),
             outcome: e.outcome,
             callback: None,
             answers: Some(e.answers.iter().take(5).map(|a| u8::from(!a.trim().is_empty())).sum()),
@@ -210,6 +213,8 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             closure: e.closure,
             by_system: h.actor.as_ref().is_some_and(|a| a.role == Role::System),
         },
+        // one that has run out by the time it is told gives nothing
+        Event::ConsentGiven(e) if e.valid_until.is_some_and(|until| until <= h.occurred_at) => What::Nothing,
         Event::ConsentGiven(e) => contact_consent(&e.scope, e.grantee, true, false),
         Event::ConsentWithdrawn(e) => contact_consent(&e.scope, e.grantee, false, false),
         Event::ConsentExpired(e) => contact_consent(&e.scope, e.grantee, false, true),

@@ -1,24 +1,16 @@
 //! One item: what opens it, what its steps do to it.
 
+mod bookings;
+mod contacts;
 mod kind;
 mod step;
 
 pub use kind::{ItemKind, Status};
 pub use step::{Act, Step, Trigger};
 
-use super::facts::{Channel, Contact};
-use super::rules;
+use self::bookings::{Booked, Bookings};
 use crate::EventId;
 use crate::event::{ItemClosure, Outcome};
-
-/// The booking that stands for an item.
-#[derive(Debug, Clone, Copy)]
-struct Standing<'a> {
-    appointment: Option<&'a str>,
-    starts: Option<i64>,
-    at: i64,
-    id: EventId,
-}
 
 /// An item as its steps leave it.
 #[derive(Debug, Clone)]
@@ -35,7 +27,8 @@ pub struct Item<'a> {
     /// How often its trigger came in this cycle.
     pub triggers: u32,
     pub attempts: u32,
-    pub failed: [u32; 3],
+    /// Failed attempts by [`Channel`](super::facts::Channel).
+    pub failed: [u32; 4],
     pub last_outcome: Option<Outcome>,
     pub last_attempt_at: Option<i64>,
     pub callback: Option<i64>,
@@ -43,7 +36,7 @@ pub struct Item<'a> {
     pub wrong_number: bool,
     call: Option<(i64, EventId)>,
     resolution: Option<(i64, EventId)>,
-    standing: Option<Standing<'a>>,
+    bookings: Bookings<'a>,
     done: bool,
 }
 
@@ -62,7 +55,7 @@ impl<'a> Item<'a> {
             times_opened: 0,
             triggers: 0,
             attempts: 0,
-            failed: [0; 3],
+            failed: [0; 4],
             last_outcome: None,
             last_attempt_at: None,
             callback: None,
@@ -70,7 +63,7 @@ impl<'a> Item<'a> {
             wrong_number: false,
             call: None,
             resolution: None,
-            standing: None,
+            bookings: Bookings::default(),
             done: false,
         };
         for step in steps {
@@ -117,11 +110,11 @@ impl<'a> Item<'a> {
                 }
                 self.done = true;
             }
-            Act::Booked { appointment, starts } => {
-                self.standing = Some(Standing { appointment: *appointment, starts: *starts, at: step.at, id: step.id });
+            Act::Booked { appointment, starts } | Act::Moved { appointment, starts } => {
+                self.bookings.add(Booked { appointment: *appointment, starts: *starts, at: step.at, id: step.id });
                 self.close("booked", step);
             }
-            Act::Unbooked { appointment, reason, due } => self.unbooked(appointment, reason, *due, step),
+            Act::Unbooked { appointment, missed, due } => self.unbooked(appointment, *missed, *due, step),
             Act::Visit { appointment } => self.visit(appointment, step),
             Act::Resolution => self.resolve(step),
             Act::Contact(c) => self.contact(c, step),
@@ -137,24 +130,43 @@ impl<'a> Item<'a> {
 
     fn open(&mut self, t: &Trigger<'a>) {
         if self.is_open() {
-            self.triggers += 1;
-            // a discharge is what counts for a visit that had a consult too; else the later trigger
-            if t.outranks || !self.trigger.as_ref().is_some_and(|old| old.outranks) {
-                self.due = t.due;
-                self.trigger = Some(t.clone());
-            }
+            self.again(t);
             return;
         }
         let same_day = t.day.is_some() && self.trigger.as_ref().is_some_and(|old| old.day == t.day);
         if same_day && self.reason == Some("visited") {
             return;
         }
-        let booked_ahead = self.standing.filter(|s| s.starts.map_or(same_day, |starts| starts > t.at));
+        // a booking that doesn't say when it starts: a referral is always the same one, of recalls the day tells
+        let same = same_day || self.kind == ItemKind::ReferralBooking;
+        let booked_ahead = self.bookings.ahead(t.at, same);
         self.cycle(t.at, t.due);
         self.trigger = Some(t.clone());
-        if let Some(s) = booked_ahead {
-            self.end(Status::Closed, "booked", s.at, s.id);
+        if let Some(b) = booked_ahead {
+            self.end(Status::Closed, "booked", b.at, b.id);
         }
+    }
+
+    /// A further trigger of what is open anyway: it puts nothing off, and makes nothing less severe.
+    fn again(&mut self, t: &Trigger<'a>) {
+        self.triggers += 1;
+        let Some(old) = &mut self.trigger else { return };
+        // for a visit that had a consult and a discharge, the discharge counts
+        if old.outranks && !t.outranks {
+            return;
+        }
+        if t.outranks != old.outranks || self.kind.goes_by_the_latest() {
+            self.due = t.due;
+            *old = t.clone();
+            return;
+        }
+        let earliest = [self.due, t.due].into_iter().flatten().min();
+        self.due = if t.names_due { t.due } else { earliest };
+        let clinical = [old.clinical, t.clinical].into_iter().flatten().max_by_key(|c| c.1);
+        if t.severity.1 > old.severity.1 {
+            *old = t.clone();
+        }
+        old.clinical = clinical;
     }
 
     /// A new round: attempts count anew.
@@ -167,7 +179,7 @@ impl<'a> Item<'a> {
         self.times_opened += 1;
         self.triggers = 1;
         self.attempts = 0;
-        self.failed = [0; 3];
+        self.failed = [0; 4];
         self.last_outcome = None;
         self.last_attempt_at = None;
         self.callback = None;
@@ -178,23 +190,21 @@ impl<'a> Item<'a> {
         self.done = false;
     }
 
-    fn unbooked(&mut self, appointment: &str, reason: &'static str, due: i64, step: &Step<'a>) {
-        if self.standing.is_none_or(|s| s.appointment != Some(appointment)) {
+    fn unbooked(&mut self, appointment: &str, missed: bool, due: i64, step: &Step<'a>) {
+        if !self.bookings.remove(appointment) || self.bookings.ahead(step.at, true).is_some() {
             return;
         }
-        self.standing = None;
         if self.exists() && self.status == Status::Closed && self.reason == Some("booked") && !self.done {
             let due = self.due.map_or(due, |d| d.max(due));
             self.cycle(step.at, Some(due));
-            self.reason = Some(reason);
+            self.reason = Some(if missed { "no_show" } else { "booking_cancelled" });
         }
     }
 
     fn visit(&mut self, appointment: &str, step: &Step<'a>) {
-        if self.standing.is_none_or(|s| s.appointment != Some(appointment)) {
+        if !self.bookings.remove(appointment) {
             return;
         }
-        self.standing = None;
         if self.exists() && matches!(self.status, Status::Open | Status::Closed) {
             self.end(Status::Closed, "visited", step.at, step.id);
             self.done = true;
@@ -221,48 +231,6 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn contact(&mut self, c: &Contact, step: &Step<'a>) {
-        if !self.is_open() {
-            return;
-        }
-        self.attempts += 1;
-        self.last_outcome = Some(c.outcome);
-        self.last_attempt_at = Some(step.at);
-        self.callback = None;
-        match c.outcome {
-            Outcome::NoAnswer | Outcome::Voicemail => self.failed_on(c.channel),
-            Outcome::WrongNumber => {
-                self.failed_on(c.channel);
-                self.wrong_number = true;
-                self.attend("wrong_number");
-            }
-            Outcome::Refused if c.human && self.kind.can_be_declined() => self.close("declined", step),
-            Outcome::Refused => self.attend("refused"),
-            Outcome::CallbackAt => self.callback = c.callback,
-            Outcome::LanguageBarrier => self.attend("language_barrier"),
-            Outcome::Escalated => self.attend("escalated"),
-            Outcome::Reached if c.human && c.answers.is_some() => self.called(c, step),
-            // death is a matter of the patient, not of one item
-            Outcome::Reached | Outcome::Deceased | Outcome::Other => {}
-        }
-    }
-
-    fn failed_on(&mut self, channel: Channel) {
-        if let Some(n) = self.failed.get_mut(channel as usize) {
-            *n += 1;
-        }
-    }
-
-    /// A human has completed a call.
-    fn called(&mut self, c: &Contact, step: &Step<'a>) {
-        if self.kind == ItemKind::PostVisit && c.answers.is_some_and(|n| n >= 5) {
-            self.close("called", step);
-        } else if self.kind.needs_call_and_resolution() {
-            self.call.get_or_insert((step.at, step.id));
-            self.close_when_called_and_resolved();
-        }
-    }
-
     fn by_hand(&mut self, closure: ItemClosure, by_system: bool, step: &Step<'a>) {
         if by_system && self.kind.needs_human() {
             return;
@@ -282,21 +250,6 @@ impl<'a> Item<'a> {
             ItemClosure::Other => "closed_by_hand",
         };
         self.close(reason, step);
-    }
-
-    /// The channel to try next: the first one that has not failed three times.
-    #[must_use]
-    pub fn channel(&self) -> &'static str {
-        let spent = |c: Channel| {
-            self.failed.get(c as usize).is_some_and(|n| *n >= rules::FAILED_ATTEMPTS)
-                || (c == Channel::Phone && self.wrong_number)
-        };
-        match [Channel::Phone, Channel::Message, Channel::Letter].into_iter().find(|c| !spent(*c)) {
-            Some(Channel::Phone) => "phone",
-            Some(Channel::Message) => "message",
-            Some(Channel::Letter) => "letter",
-            Some(Channel::Other) | None => "next_visit",
-        }
     }
 
     /// Whether it is under way with a call but no resolution, or the other way round.

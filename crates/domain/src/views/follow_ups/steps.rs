@@ -1,17 +1,15 @@
 //! From what stands to the steps of each item.
 
-use super::facts::{Booking, Contact, ReferralStep, ResultState, What};
+mod bookings;
+
+use super::facts::{Contact, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
-use super::triggers::{Ghost, Key, Known, NEXT_BOOKING, RE_EXAM, each_trigger};
-use super::{bills, item_id, rules};
+use super::triggers::{Ghost, Key, Known, each_trigger, undone};
+use super::{bills, item_id};
 use crate::Map;
 use crate::event::Outcome;
-use crate::time::DAY;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A booking that names no recall counts for a re-exam of its department when it starts this close to the day.
-const RE_EXAM_WINDOW: i64 = 14 * DAY;
 
 /// The items of a patient while their steps are gathered.
 pub struct Steps<'a> {
@@ -33,24 +31,27 @@ pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>)
         let ids = |p| s.items.keys().map(move |k| (item_id(p, k.0, &k.1).to_string(), k.clone()));
         s.ids = aliases.iter().flat_map(|p| ids(*p)).collect();
     }
-    for k in known {
-        s.bookings(*k);
-    }
-    for k in known {
-        s.follow(*k);
+    // at one time, bookings go before moves of them, and those before what else befalls them
+    let mut in_effect = known.to_vec();
+    in_effect.sort_by_key(|k| (k.at, bookings::order(k.what), k.id));
+    for k in in_effect {
+        s.follow(k);
     }
     bills::settle(known, &mut s.items);
     for ((kind, _), steps) in &mut s.items {
-        // a referral or an order is made before anything comes of it, whatever the clocks of two systems say
-        let always_first =
-            matches!(kind, ItemKind::ReferralBooking | ItemKind::ReferralCompletion | ItemKind::OrderResult)
-                || *kind == ItemKind::UnansweredQuestion;
-        steps.sort_by_key(|s| {
-            let at = if always_first && s.rank() == 0 { i64::MIN } else { s.at };
-            (at, s.rank(), s.at, s.id)
-        });
+        in_order(*kind, steps);
     }
     s
+}
+
+fn in_order(kind: ItemKind, steps: &mut [Step<'_>]) {
+    let opens = |s: &Step<'_>| matches!(s.act, Act::Open(_));
+    let made = steps.iter().filter(|s| kind.is_made_first() && opens(s)).map(|s| s.at).min();
+    steps.sort_by_key(|s| {
+        // what is made again later has that time
+        let at = if opens(s) && Some(s.at) == made { i64::MIN } else { s.at };
+        (at, s.rank(), s.id)
+    });
 }
 
 fn names_item(what: &What) -> bool {
@@ -62,11 +63,7 @@ impl<'a> Steps<'a> {
     fn open_all(&mut self, known: &[Known<'a>]) -> Vec<Ghost<'a>> {
         let mut ghosts = Vec::new();
         for k in known {
-            if let What::Discharge { encounter, .. } = k.what
-                && let Some(undone) = known.iter().find(|u| {
-                    u.at >= k.at && matches!(u.what, What::DischargeUndone { encounter: e } if e == encounter)
-                })
-            {
+            if let Some(undone) = undone(*k, known) {
                 let (at, by) = (undone.at, undone.id);
                 each_trigger(*k, |key, trigger| {
                     ghosts.push(Ghost { key, trigger, reason: "discharge_cancelled", at, by });
@@ -103,72 +100,10 @@ impl<'a> Steps<'a> {
             .collect()
     }
 
-    fn book(&mut self, key: &Key<'a>, k: Known<'a>, appointment: Option<&'a str>, starts: Option<i64>) {
-        if let Some(a) = appointment {
-            self.booked_for.entry(a).or_default().insert(key.clone());
-        }
-        self.add_to(key, k, Act::Booked { appointment, starts });
-    }
-
-    /// What bookings do to referrals and recalls.
-    fn bookings(&mut self, k: Known<'a>) {
-        match k.what {
-            What::ReferralBooked { referral, appointment, starts } => {
-                let key = (ItemKind::ReferralBooking, referral.as_str().into());
-                self.book(&key, k, appointment.as_deref(), *starts);
-            }
-            What::RecallBooked { kind, appointment, starts, department } => {
-                let department = department.as_deref();
-                let keys = self.keys_of(ItemKind::Recall, |subject, t| {
-                    is_recall(subject, kind) && may_be_same(department, t.place.department.as_deref())
-                });
-                for key in keys {
-                    self.book(&key, k, appointment.as_deref(), *starts);
-                }
-            }
-            What::Booked(b) => self.booked(k, b),
-            _ => {}
-        }
-    }
-
-    fn booked(&mut self, k: Known<'a>, b: &'a Booking) {
-        if let Some(referral) = &b.referral {
-            self.book(&(ItemKind::ReferralBooking, referral.as_str().into()), k, Some(&b.appointment), Some(b.starts));
-        }
-        let keys = self.keys_of(ItemKind::Recall, |subject, t| answers_recall(b, subject, t));
-        for key in keys {
-            self.book(&key, k, Some(&b.appointment), Some(b.starts));
-        }
-        let keys = self.keys_of(ItemKind::NoShow, |subject, t| {
-            let same_department = may_be_same(b.department.as_deref(), t.place.department.as_deref());
-            t.at <= k.at && (subject == b.appointment || same_department)
-        });
-        for key in keys {
-            self.add_to(&key, k, Act::Close("rebooked"));
-        }
-        let help = if b.with_help { Act::Close("booked_with_help") } else { Act::DueBy(k.at) };
-        self.add(ItemKind::BookingFriction, NEXT_BOOKING, k, help);
-    }
-
-    fn unbook(&mut self, k: Known<'a>, appointment: &'a str, reason: &'static str) {
-        let due = k.at.saturating_add(rules::RECALL_LEAST);
-        for key in self.booked_for.get(appointment).cloned().unwrap_or_default() {
-            self.add_to(&key, k, Act::Unbooked { appointment, reason, due });
-        }
-    }
-
-    fn visit(&mut self, k: Known<'a>, appointment: &'a str) {
-        for key in self.booked_for.get(appointment).cloned().unwrap_or_default() {
-            if key.0 == ItemKind::Recall {
-                self.add_to(&key, k, Act::Visit { appointment });
-            }
-        }
-        self.add(ItemKind::NoShow, appointment, k, Act::Close("visited"));
-    }
-
     /// What everything else does.
     fn follow(&mut self, k: Known<'a>) {
         match k.what {
+            What::ReferralBooked { .. } | What::RecallBooked { .. } | What::Booked(_) => self.bookings(k),
             What::Consult { appointment: Some(a), .. } | What::Visit { appointment: a } => self.visit(k, a),
             What::Referral { referral, step } => self.referral(k, referral, *step),
             What::Result { order, state: ResultState::Final, .. } => {
@@ -178,23 +113,18 @@ impl<'a> Steps<'a> {
                 self.add(ItemKind::OrderResult, order, k, Act::Cancel("order_cancelled"));
             }
             What::RecallLapsed { kind } => {
-                for key in self.keys_of(ItemKind::Recall, |subject, _| is_recall(subject, kind)) {
+                for key in self.keys_of(ItemKind::Recall, |subject, _| bookings::is_recall(subject, kind)) {
                     self.add_to(&key, k, Act::Close("recall_lapsed"));
                 }
             }
-            What::Rescheduled { appointment, starts } => {
-                for key in self.booked_for.get(appointment.as_str()).cloned().unwrap_or_default() {
-                    self.add_to(&key, k, Act::Booked { appointment: Some(appointment), starts: Some(*starts) });
-                }
-                self.add(ItemKind::NoShow, appointment, k, Act::Close("rebooked"));
-            }
+            What::Rescheduled { appointment, starts } => self.moved(k, appointment, *starts),
             What::Cancelled { appointment, by_patient } => {
-                self.unbook(k, appointment, "booking_cancelled");
+                self.unbook(k, appointment, false);
                 if *by_patient {
                     self.add(ItemKind::NoShow, appointment, k, Act::Close("declined"));
                 }
             }
-            What::NoShow { appointment, .. } => self.unbook(k, appointment, "no_show"),
+            What::NoShow { appointment, .. } => self.unbook(k, appointment, true),
             What::ComplaintResolved { complaint } => {
                 self.add(ItemKind::Complaint, complaint, k, Act::Resolution);
                 self.add(ItemKind::CriticalMot, complaint, k, Act::Resolution);
@@ -265,24 +195,6 @@ impl<'a> Steps<'a> {
             .max()
             .map(|(_, key)| key.clone())
     }
-}
-
-fn is_recall(subject: &str, kind: &str) -> bool {
-    subject == kind || (kind == RE_EXAM && subject.strip_prefix(RE_EXAM).is_some_and(|rest| rest.starts_with('/')))
-}
-
-/// Whether two names are the same, as far as both are known.
-fn may_be_same(a: Option<&str>, b: Option<&str>) -> bool {
-    a.is_none() || b.is_none() || a == b
-}
-
-fn answers_recall(b: &Booking, subject: &str, t: &Trigger<'_>) -> bool {
-    if let Some(kind) = &b.recall {
-        return is_recall(subject, kind) && may_be_same(b.department.as_deref(), t.place.department.as_deref());
-    }
-    let same_department = b.department.is_some() && b.department.as_deref() == t.place.department.as_deref();
-    let day = i64::from(t.day.unwrap_or_default()) * DAY;
-    is_recall(subject, RE_EXAM) && same_department && (b.starts - day).abs() <= RE_EXAM_WINDOW
 }
 
 /// The step that a trigger is.

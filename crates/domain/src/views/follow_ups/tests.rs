@@ -1,4 +1,6 @@
+mod again;
 mod bills;
+mod bookings;
 mod closing;
 mod laws;
 mod opening;

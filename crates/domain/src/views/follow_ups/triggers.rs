@@ -60,6 +60,13 @@ pub fn effective(facts: &Facts<Fact>) -> (Vec<Known<'_>>, Vec<Ghost<'_>>) {
     (known, ghosts)
 }
 
+/// What undid a discharge, if anything did.
+pub fn undone<'a>(k: Known<'a>, known: &[Known<'a>]) -> Option<Known<'a>> {
+    let What::Discharge { encounter, .. } = k.what else { return None };
+    let undoes = |u: &Known<'_>| matches!(u.what, What::DischargeUndone { encounter: e } if e == encounter);
+    known.iter().copied().find(|u| u.at >= k.at && undoes(u))
+}
+
 fn haunt<'a>(ghosts: &mut Vec<Ghost<'a>>, was: Known<'a>, reason: &'static str, at: i64, by: EventId) {
     each_trigger(was, |key, trigger| ghosts.push(Ghost { key, trigger, reason, at, by }));
 }
@@ -96,6 +103,7 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key<'a>, Trigger<'a>)
         id: k.id,
         at: k.at,
         due,
+        names_due: false,
         day: None,
         severity,
         clinical: None,
@@ -130,13 +138,16 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key<'a>, Trigger<'a>)
             open((ItemKind::ReferralBooking, referral.as_str().into()), Trigger { clinical, ..t });
             let due = expires.or_else(|| after(rules::REFERRAL_EXPIRY));
             let t = base(place, encounter.as_ref(), due, ("referral_completion", 12));
-            open((ItemKind::ReferralCompletion, referral.as_str().into()), Trigger { clinical, ..t });
+            let t = Trigger { clinical, names_due: expires.is_some(), ..t };
+            open((ItemKind::ReferralCompletion, referral.as_str().into()), t);
         }
         What::Order { order, encounter, urgency, due, place } => {
+            let names_due = due.is_some();
             let due = due.unwrap_or_else(|| k.at.saturating_add(rules::RESULT_DUE));
             let due = due.saturating_add(rules::RESULT_GRACE);
             let t = base(place, encounter.as_ref(), Some(due), ("order_result", 15));
-            open((ItemKind::OrderResult, order.as_str().into()), Trigger { clinical: urgency_points(*urgency), ..t });
+            let t = Trigger { clinical: urgency_points(*urgency), names_due, ..t };
+            open((ItemKind::OrderResult, order.as_str().into()), t);
         }
         What::RecallDue { kind, on, due, encounter, place, .. } => {
             let due = (*due).max(k.at.saturating_add(rules::RECALL_LEAST));

@@ -3,6 +3,7 @@
 use crate::EventId;
 use crate::amendments::{self, Amendable, Amends};
 use crate::event::{Dimension, Event, Header, Outcome, Party, RefKind, Role, Severity};
+use crate::views::unattended;
 use chrono::{Datelike, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -232,11 +233,6 @@ pub(super) fn normalise(raw: f64, min: f64, max: f64) -> Option<u16> {
 /// The event that another one names; nothing where the name is no event id.
 fn target(id: &str) -> Option<[u8; 16]> {
     id.parse::<EventId>().ok().map(|id| id.0.into_bytes())
-}
-
-/// Whether a channel has nobody on the other end.
-fn unattended(channel: Option<&str>) -> bool {
-    matches!(channel, Some("web" | "app" | "kiosk" | "email" | "sms" | "message" | "portal" | "robocall"))
 }
 
 #[allow(clippy::too_many_lines, reason = "one line per event of the catalogue")]

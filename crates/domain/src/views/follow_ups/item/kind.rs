@@ -89,6 +89,16 @@ impl ItemKind {
         matches!(self, Self::NoShow | Self::Recall | Self::BookingFriction)
     }
 
+    /// Whether the latest trigger counts, not the earliest due time of what is open.
+    pub(super) const fn goes_by_the_latest(self) -> bool {
+        matches!(self, Self::UnpaidBill)
+    }
+
+    /// Whether its trigger comes before anything that comes of it, whatever the clocks of two systems say.
+    pub(in crate::views::follow_ups) const fn is_made_first(self) -> bool {
+        matches!(self, Self::ReferralBooking | Self::ReferralCompletion | Self::OrderResult | Self::UnansweredQuestion)
+    }
+
     /// Whether it takes both a call and a resolution.
     pub(super) const fn needs_call_and_resolution(self) -> bool {
         matches!(self, Self::CriticalMot | Self::Complaint)

@@ -10,6 +10,8 @@ pub struct Trigger<'a> {
     pub id: EventId,
     pub at: i64,
     pub due: Option<i64>,
+    /// Whether the source named the due time itself: what it names last holds, since it may name a later one.
+    pub names_due: bool,
     /// Day of the recall, days since 1970.
     pub day: Option<i32>,
     /// Points for severity, with their reason.
@@ -36,9 +38,15 @@ pub enum Act<'a> {
         appointment: Option<&'a str>,
         starts: Option<i64>,
     },
+    /// A booking, which may have been missed, was put on another time.
+    Moved {
+        appointment: Option<&'a str>,
+        starts: Option<i64>,
+    },
+    /// A booking was cancelled or missed.
     Unbooked {
         appointment: &'a str,
-        reason: &'static str,
+        missed: bool,
         due: i64,
     },
     Visit {
@@ -70,12 +78,14 @@ impl Step<'_> {
         match self.act {
             Act::Open(_) => 0,
             Act::Booked { .. } => 1,
-            Act::Unbooked { .. } => 2,
-            Act::Visit { .. } => 3,
-            Act::Contact(_) => 4,
-            Act::DueBy(_) | Act::Attention(_) => 5,
-            Act::Resolution | Act::Close(_) | Act::Finish(_) | Act::Hand { .. } => 6,
-            Act::Cancel(_) => 7,
+            Act::Unbooked { missed: true, .. } => 2,
+            Act::Moved { .. } => 3,
+            Act::Unbooked { missed: false, .. } => 4,
+            Act::Visit { .. } => 5,
+            Act::Contact(_) => 6,
+            Act::DueBy(_) | Act::Attention(_) => 7,
+            Act::Resolution | Act::Close(_) | Act::Finish(_) | Act::Hand { .. } => 8,
+            Act::Cancel(_) => 9,
         }
     }
 }

@@ -29,6 +29,8 @@ fn only_a_human_call_with_five_answers_closes_a_post_visit_item() {
     for (change, value) in [
         ("human", json!(false)),
         ("channel", json!("robocall")),
+        ("channel", json!("email")),
+        ("channel", json!("sms")),
         ("answers", json!(["fine", "", "", "", ""])),
         ("answers", json!([])),
         ("outcome", json!("voicemail")),
