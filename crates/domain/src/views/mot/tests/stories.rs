@@ -99,6 +99,38 @@ fn a_journey_by_hand() {
     assert_eq!(j.alerts.iter().map(|a| a.kind).collect::<Vec<_>>(), ["low_score"]);
 }
 
+/// Two of three: 66.67, not 66.60 or 66.70. What comes of thirds is rounded when it is a score, and not before.
+#[test]
+fn a_score_is_rounded_half_up_once() {
+    let dispute = |n: u128, kind, yes: Option<bool>| {
+        let payload = json!({"claim_id": "c", "first_contact_resolution": yes});
+        event(n, kind, i64::try_from(n).unwrap(), payload)
+    };
+    let resolved = |n, yes| dispute(n, "BillDisputeResolved", Some(yes));
+    let events = [dispute(1, "BillDisputed", None), resolved(2, true), resolved(3, true), resolved(4, false)];
+    let j = explained_by(&only("first_contact"), &events, None);
+    let billing = touchpoint(&j, TouchKind::Billing);
+    assert_eq!((billing.score, observed(billing, "first_contact")), (Some(66.67), Some((0.667, 0.6667))));
+
+    let asked = |n, done: i64, total: i64| {
+        let list =
+            json!({"encounter_id": "e", "checklist": "infection_control", "items_done": done, "items_total": total});
+        event(n, "ChecklistCompleted", 10, list)
+    };
+    let mut events = consult();
+    events.extend([asked(10, 2, 3), event(11, "NextStepsExplained", 12, json!({"encounter_id": "e", "steps": []}))]);
+    let j = explained(&events);
+    // weights 1, 0.5 and 0.5: (0.5 + 0.5 · 2/3 + 0.5 · 1) / 2 = 2/3
+    assert_eq!(touchpoint(&j, TouchKind::Consult).score, Some(66.67));
+}
+
+/// 0.35 · 28.6143 (200.30 by weights of 7) is 10.015 and becomes 10.02; of a mean rounded to 28.61 it would be 10.01.
+#[test]
+fn a_mean_is_not_rounded_before_the_journey_is() {
+    let mean = score::Mean { sum: 20_030, weights: 7 };
+    assert_eq!((mean.hundredths(), score::journey_parts(mean, 0, 0)), (2861, (1002, vec![1002, 0, 0])));
+}
+
 #[test]
 fn provisional_until_fourteen_quiet_days() {
     let facts = facts_of(&consult());
