@@ -220,7 +220,7 @@ fn place_loose<R>(
     let mut order: Vec<(Micros, EventId, usize)> =
         loose.keys().map(|root| (groups.earliest[*root].0, groups.earliest[*root].1, *root)).collect();
     order.sort_unstable();
-    let ended_last = extents.iter().max_by_key(|e| (e.last, e.first, Reverse(&e.journey)));
+    let ended_last = extents.iter().max_by_key(|e| (e.last, Reverse(&e.journey)));
     let mut begun = 0;
     let mut open: BinaryHeap<(Micros, Reverse<usize>)> = BinaryHeap::new();
     for (t, _, root) in &order {

@@ -91,6 +91,23 @@ fn loose_events_fall_into_precede_or_follow() {
 }
 
 #[test]
+fn of_journeys_that_tie_the_smaller_id_is_taken() {
+    let both = |a: i64, b: i64, end: i64| {
+        [
+            given(1, a, Some("A"), &[]),
+            given(2, end, Some("A"), &[]),
+            given(3, b, Some("B"), &[]),
+            given(4, end, Some("B"), &[]),
+            given(5, 20, None, &[]),
+        ]
+    };
+    let fifth = |all: &[Given]| journeys(all).remove(4);
+    assert_eq!(fifth(&both(10, 10, 30)), ("A".into(), Rule::Within));
+    assert_eq!(fifth(&both(25, 25, 30)), ("A".into(), Rule::Precedes));
+    assert_eq!(fifth(&both(5, 8, 15)), ("A".into(), Rule::Follows), "which of them began later is no matter");
+}
+
+#[test]
 fn without_any_journey_loose_events_are_one() {
     let all = [given(2, 20, None, &[]), given(1, 10, None, &[]), given(3, 30, None, &[(FollowUp, "i")])];
     assert!(journeys(&all).iter().all(|j| *j == (uid(1), Rule::Loose)));

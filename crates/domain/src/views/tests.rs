@@ -1,7 +1,7 @@
-//! What stands after corrections and retractions is the same in all views.
+//! What stands after corrections and retractions is the same in all views, and lies in the same journey.
 
 use super::follow_ups::{self, FollowUps};
-use super::mot::{Mot, Standards};
+use super::mot::{self, Mot, Standards};
 use super::timeline::{Stored, assemble};
 use super::*;
 use crate::table::Value;
@@ -108,14 +108,18 @@ fn history(seeds: &[Seed]) -> Vec<Event> {
     seeds.iter().enumerate().map(one).collect()
 }
 
-fn rows<F: PatientFold>(fold: &F, events: &[Event]) -> Vec<Vec<Row>> {
+fn facts<F: PatientFold>(fold: &F, events: &[Event]) -> Facts<F::Fact> {
     let mut facts = Facts::default();
     for e in events.iter().filter(|e| fold.key(e) == "p") {
         if let Some(fact) = fold.fact(e) {
             facts.add(e.header().event_id, e.content_hash(), fact);
         }
     }
-    let mut rows = fold.rows("p", &facts);
+    facts
+}
+
+fn rows<F: PatientFold>(fold: &F, events: &[Event]) -> Vec<Vec<Row>> {
+    let mut rows = fold.rows("p", &facts(fold, events));
     rows.iter_mut().for_each(|table| table.sort_by_key(|r| format!("{r:?}")));
     rows
 }
@@ -127,8 +131,9 @@ fn items(events: &[Event]) -> Vec<Row> {
     rows(&FollowUps, events).remove(0).into_iter().filter(|r| !gone(&r[reason])).collect()
 }
 
-/// The events that count on the timeline, as they stand: what the log would be, had nobody made a mistake.
-fn standing(events: &[Event]) -> Vec<Event> {
+/// The events that count on the timeline, as they stand (what the log would be, had nobody made a mistake), each with its
+/// journey.
+fn standing(events: &[Event]) -> Vec<(Event, String)> {
     let stored = |(i, e): (usize, &Event)| Stored {
         filed_under: e.key().into_owned(),
         partition: 0,
@@ -136,7 +141,7 @@ fn standing(events: &[Event]) -> Vec<Event> {
         event: e.clone(),
     };
     let Some(a) = assemble("p", events.iter().enumerate().map(stored).collect(), None) else { return Vec::new() };
-    a.entries.into_iter().filter(super::timeline::Entry::counts).map(|e| e.event).collect()
+    a.entries.into_iter().filter(super::timeline::Entry::counts).map(|e| (e.event, e.journey.journey)).collect()
 }
 
 proptest! {
@@ -147,7 +152,18 @@ proptest! {
         let mut events = history(&seeds);
         events.rotate_left(order.index(seeds.len()));
         let (clean, mot) = (standing(&events), Mot::new(Standards::shipped()));
+        let clean: Vec<Event> = clean.into_iter().map(|(event, _)| event).collect();
         prop_assert_eq!(rows(&mot, &events), rows(&mot, &clean));
         prop_assert_eq!(items(&events), items(&clean));
+    }
+    #[test]
+    fn timeline_and_mot_put_an_event_into_the_same_journey(seeds in seeds()) {
+        let (events, standards) = (history(&seeds), Standards::shipped());
+        let facts = facts(&Mot::new(standards.clone()), &events);
+        for (event, journey) in standing(&events) {
+            let wanted = event.header().event_id.to_string();
+            let j = mot::explain(&standards, facts.iter(), &wanted, None, Micros(0));
+            prop_assert_eq!(j.map(|j| j.journey_id), Some(journey), "{}", event.kind().as_str());
+        }
     }
 }

@@ -5,10 +5,11 @@ use super::explanation::{
 };
 use super::facts::Fact;
 use super::score::{Alert, Assessment, Cell, EMPATHY_CAP, EMPATHY_FLOOR, Journey, MODEL, Part, Scored, assess};
-use super::score::{MIN_COVERAGE, journey_parts};
+use super::score::{MIN_COVERAGE, divide, journey_parts};
 use super::signals::{Measure, Source};
 use super::standard::{Rule, Standards};
 use super::tables::role_name;
+use super::value::{Value, WHOLE};
 use crate::event::{Dimension, Role};
 use crate::time::DAY;
 use crate::{EventId, Micros};
@@ -115,7 +116,7 @@ impl Writer<'_, '_> {
             touchpoint_id: touchpoint.map(|t| self.a.touchpoint_id(t)),
         };
         vec![
-            part(0, "weighted_mean", mean, 0.35, None),
+            part(0, "weighted_mean", mean.hundredths(), 0.35, None),
             part(1, "worst", score(worst), 0.25, Some(worst)),
             part(2, "last", score(last), 0.40, Some(last)),
         ]
@@ -185,15 +186,15 @@ impl Writer<'_, '_> {
             Part::Signal(i) => {
                 let m = &t.measures[i];
                 let (source, name, unit) = self.name(t, m);
-                let value = m.value.unwrap_or_default();
+                let value = m.value.unwrap_or(Value::count(0));
                 Contribution {
                     source,
                     name,
-                    value: thousandths(value),
+                    value: thousandths(value.milli()),
                     unit,
                     target: thousandths(m.scale.target),
                     fail: thousandths(m.scale.fail),
-                    utility: ten_thousandths(m.scale.utility(value)),
+                    utility: ten_thousandths(divide(m.scale.utility(value) * 10_000, WHOLE)),
                     weight,
                     contribution,
                     event_ids: self.ids(&m.events),

@@ -15,6 +15,7 @@ mod standard;
 pub mod stats;
 mod tables;
 mod touchpoint;
+mod value;
 
 pub use explain::explain;
 pub use explanation::{
@@ -54,7 +55,7 @@ impl Mot {
 impl PatientFold for Mot {
     type Fact = Fact;
 
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     const TABLES: &'static [Table] = &tables::TABLES;
 

@@ -1,11 +1,12 @@
-//! Scores by model `mot-v1`: of touchpoints, of roles, of journeys; and the alerts. All in integers: hundredths of a point,
-//! rounded half up once, at the end.
+//! Scores by model `mot-v1`: of touchpoints, of roles, of journeys; and the alerts. All in integers: a score is whole hundredths
+//! of a point, rounded half up once, at its end. A journey's is made of its touchpoints' scores as they are shown.
 
 use super::facts::{Answer, Fact, Text, What};
 use super::resolve::{Ev, resolve};
 use super::signals::{Context, Measure, Source};
 use super::standard::{Signal, Standard, Standards};
 use super::touchpoint::{Key, Touch, Touches};
+use super::value::WHOLE;
 use crate::event::{Dimension, Role, Severity};
 use crate::{EventId, Micros};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub(super) const EMPATHY_FLOOR: i64 = 4000;
 pub(super) const EMPATHY_CAP: i64 = 5000;
 /// A touchpoint below this raises an alert, hundredths.
 pub(super) const ALERT_BELOW: i64 = 4000;
+/// A hundredth of a point in parts of [`WHOLE`].
+const HUNDREDTH: i128 = WHOLE / 10_000;
 
 /// The answers about one role in one dimension of a touchpoint.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(super) struct Cell {
     pub dimension: Dimension,
     /// Mean of the answers, hundredths; nothing where there is only the signal.
     pub mean: Option<i64>,
+    /// The mean in parts of [`WHOLE`]; the signal's utility where there are no answers.
+    exact: i128,
     /// With P4's signal, where it applies.
     pub score: i64,
     pub answers: i64,
@@ -64,6 +69,20 @@ pub(super) struct Scored<'a> {
     pub capped: bool,
 }
 
+/// The weighted mean of touchpoints' scores, as a fraction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mean {
+    pub sum: i128,
+    pub weights: i128,
+}
+
+impl Mean {
+    /// In hundredths of a point, for showing.
+    pub fn hundredths(self) -> i64 {
+        divide(self.sum, self.weights)
+    }
+}
+
 /// A scored journey.
 pub(super) struct Journey {
     pub id: String,
@@ -72,7 +91,7 @@ pub(super) struct Journey {
     /// How many of them have a score.
     pub scored: i64,
     pub score: Option<i64>,
-    pub mean: Option<i64>,
+    pub mean: Option<Mean>,
     /// Place of the touchpoint with the lowest score.
     pub worst: Option<usize>,
     /// Place of the touchpoint that ended last.
@@ -190,7 +209,7 @@ fn parts(measures: &[Measure], cells: &[Cell], observed: i128, answered: i128) -
         (false, false) => return None,
     };
     let (all_cells, all_signals) = (answered.max(1), observed.max(1));
-    let denominator = 10 * all_cells * all_signals;
+    let whole = 10 * all_cells * all_signals;
     let mut parts = Vec::new();
     let mut weights = Vec::new();
     let mut numerators = Vec::new();
@@ -198,17 +217,17 @@ fn parts(measures: &[Measure], cells: &[Cell], observed: i128, answered: i128) -
         let weight = for_cells * all_signals;
         parts.push(Part::Cell(i));
         weights.push(weight * 1000);
-        numerators.push(weight * i128::from(cell.score));
+        numerators.push(weight * cell.exact);
     }
     for (i, m) in measures.iter().enumerate().filter(|_| for_signals > 0) {
         let Ok(value) = m.value else { continue };
         let weight = for_signals * all_cells * i128::from(m.scale.weight);
         parts.push(Part::Signal(i));
         weights.push(weight * 1000);
-        numerators.push(weight * i128::from(m.scale.utility(value)));
+        numerators.push(weight * m.scale.utility(value));
     }
-    let (score, added) = share_out(&numerators, denominator);
-    let (_, shares) = share_out(&weights, denominator);
+    let (score, added) = share_out(&numerators, whole * HUNDREDTH);
+    let (_, shares) = share_out(&weights, whole);
     Some((score, parts.into_iter().zip(shares).zip(added).map(|((p, s), a)| (p, s, a)).collect()))
 }
 
@@ -224,11 +243,13 @@ fn cells(events: &[Ev<'_>], touch: &Touch) -> Vec<Cell> {
     by.into_iter()
         .map(|((role, dimension), answers)| {
             let sum: i128 = answers.iter().map(|a| i128::from(a.1)).sum();
-            let mean = divide(sum, answers.len() as i128);
+            let n = answers.len() as i128;
+            let mean = divide(sum, n);
             Cell {
                 role,
                 dimension,
                 mean: Some(mean),
+                exact: (sum * HUNDREDTH * 2 + n) / (n * 2),
                 score: mean,
                 answers: i64::try_from(answers.len()).unwrap_or(i64::MAX),
                 instruments: answers.iter().map(|a| a.2.instrument.clone()).collect(),
@@ -245,14 +266,15 @@ fn explanation(measures: &[Measure], cells: &mut Vec<Cell>) {
     let utility = m.scale.utility(value);
     let of_doctor = |c: &&mut Cell| c.role == Some(Role::Doctor) && c.dimension == Dimension::Explanation;
     if let Some(cell) = cells.iter_mut().find(of_doctor) {
-        cell.score = divide(i128::from(cell.score) * 6 + i128::from(utility) * 4, 10);
+        cell.score = divide(cell.exact * 6 + utility * 4, 10 * HUNDREDTH);
         cell.events.extend(&m.events);
     } else {
         cells.push(Cell {
             role: Some(Role::Doctor),
             dimension: Dimension::Explanation,
             mean: None,
-            score: utility,
+            exact: utility,
+            score: divide(utility, HUNDREDTH),
             answers: 0,
             instruments: BTreeSet::new(),
             events: m.events.clone(),
@@ -301,11 +323,12 @@ fn journeys(events: &[Ev<'_>], touchpoints: &[Scored<'_>], standards: &Standards
 }
 
 /// 0.35 · weighted mean + 0.25 · worst + 0.40 · last (F10), and what each of them adds.
-pub(super) fn journey_parts(mean: i64, worst: i64, last: i64) -> (i64, Vec<i64>) {
-    share_out(&[35 * i128::from(mean), 25 * i128::from(worst), 40 * i128::from(last)], 100)
+pub(super) fn journey_parts(mean: Mean, worst: i64, last: i64) -> (i64, Vec<i64>) {
+    let of = |share: i128, score: i64| share * i128::from(score) * mean.weights;
+    share_out(&[35 * mean.sum, of(25, worst), of(40, last)], 100 * mean.weights)
 }
 
-fn weighted_mean(scored: &[(usize, i64)], touchpoints: &[Scored<'_>], standards: &Standards) -> Option<i64> {
+fn weighted_mean(scored: &[(usize, i64)], touchpoints: &[Scored<'_>], standards: &Standards) -> Option<Mean> {
     let (mut sum, mut weights) = (0i128, 0i128);
     for (i, score) in scored {
         let t = &touchpoints[*i];
@@ -314,7 +337,7 @@ fn weighted_mean(scored: &[(usize, i64)], touchpoints: &[Scored<'_>], standards:
         sum += weight * i128::from(*score);
         weights += weight;
     }
-    (weights > 0).then(|| divide(sum, weights))
+    (weights > 0).then_some(Mean { sum, weights })
 }
 
 /// Touchpoints below 40, dignity breaches (P7), severe complaints.

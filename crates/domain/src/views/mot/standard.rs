@@ -4,13 +4,11 @@
 //! (D1), so a released file is never edited; a change is a new file with a later `effective_from`.
 
 use super::touchpoint::TouchKind;
+use super::value::{Milli, Value, WHOLE};
 use crate::Micros;
 use serde::Deserialize;
 
 mod parse;
-
-/// Thousandths, the unit of targets and weights.
-pub(super) type Milli = i64;
 
 /// A signal of `mot-v1`, in the order of its table, and P4's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,14 +98,13 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Utility of a value in ten-thousandths, rounded half up: 1 at target, 0 at fail, linear between.
-    #[must_use]
-    pub fn utility(&self, value: Milli) -> i64 {
-        let span = i128::from(self.fail) - i128::from(self.target);
-        let left = i128::from(self.fail) - i128::from(value);
+    /// Utility of a value in parts of [`WHOLE`], rounded half up: 1 at target, 0 at fail, linear between.
+    pub(super) fn utility(&self, value: Value) -> i128 {
+        let per = i128::from(value.per);
+        let span = (i128::from(self.fail) - i128::from(self.target)) * per;
+        let left = i128::from(self.fail) * per - i128::from(value.of) * 1000;
         let (left, span) = if span < 0 { (-left, -span) } else { (left, span) };
-        let left = left.clamp(0, span);
-        i64::try_from((left * 20_000 + span) / (span * 2)).unwrap_or(0)
+        (left.clamp(0, span) * WHOLE * 2 + span) / (span * 2)
     }
 }
 

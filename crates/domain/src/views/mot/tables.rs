@@ -218,7 +218,7 @@ fn journeys(patient: &str, a: &Assessment<'_>) -> Vec<Row> {
                 patient.into(),
                 j.id.as_str().into(),
                 j.score.into(),
-                j.mean.into(),
+                j.mean.map(super::score::Mean::hundredths).into(),
                 score(j.worst),
                 score(j.last),
                 Value::Int(j.last_event_at),

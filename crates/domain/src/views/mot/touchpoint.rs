@@ -5,14 +5,16 @@
 //! the encounter that some event names beside it. An event without the reference that it would need goes to the touchpoint
 //! of its kind in the same journey that began last before it, else to the one that begins next, else it is one by itself.
 
-use super::facts::{Answer, Fact, What};
+mod visits;
+
+use super::facts::{Answer, What};
 pub(super) use super::kind::Subject;
 pub(super) use super::kind::TouchKind;
-use super::kind::single;
 use super::resolve::Ev;
-use crate::Map;
 use crate::event::RefKind;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{EventId, Map};
+use std::collections::BTreeMap;
+use visits::Visits;
 
 pub(super) type Key<'a> = (TouchKind, Subject<'a>);
 
@@ -50,145 +52,6 @@ pub(super) struct Touches<'a> {
     pub home: Vec<Option<Key<'a>>>,
 }
 
-/// What is known of visits before events are put anywhere.
-struct Visits<'a> {
-    encounter_of: Map<&'a str, &'a str>,
-    /// When each stay began.
-    stays: Map<&'a str, i64>,
-    consults: BTreeSet<&'a str>,
-    asked: Map<&'a str, &'a Fact>,
-}
-
-impl<'a> Visits<'a> {
-    fn of(events: &[Ev<'a>]) -> Self {
-        let mut v = Self {
-            encounter_of: Map::default(),
-            stays: Map::default(),
-            consults: BTreeSet::new(),
-            asked: Map::default(),
-        };
-        for e in events {
-            let encounter = e.fact.reference(RefKind::Encounter);
-            if let (Some(appointment), Some(encounter)) = (e.fact.reference(RefKind::Appointment), encounter) {
-                v.encounter_of.entry(appointment).or_insert(encounter);
-            }
-            match (&e.fact.what, encounter) {
-                (What::Stay | What::Discharged, Some(id)) => {
-                    v.stays.entry(id).or_insert(e.fact.at);
-                }
-                (What::AdmissionCancelled, Some(id)) => {
-                    v.stays.remove(id);
-                }
-                (What::ConsultStarted | What::ConsultEnded { .. }, Some(id)) => {
-                    v.consults.insert(id);
-                }
-                (What::Asked, _) => {
-                    if let Some(question) = e.fact.reference(RefKind::Question) {
-                        v.asked.entry(question).or_insert(e.fact);
-                    }
-                }
-                _ => {}
-            }
-        }
-        v
-    }
-
-    fn visit(&self, fact: &'a Fact) -> Option<Subject<'a>> {
-        let appointment = fact.reference(RefKind::Appointment);
-        let encounter =
-            fact.reference(RefKind::Encounter).or_else(|| appointment.and_then(|a| self.encounter_of.get(a).copied()));
-        encounter
-            .map(|e| Subject::Reference(RefKind::Encounter, e))
-            .or_else(|| appointment.map(|a| Subject::Reference(RefKind::Appointment, a)))
-    }
-
-    /// Consult or stay: what happens during an encounter belongs to the consult until the patient is admitted.
-    fn service(&self, subject: Subject<'a>, at: i64) -> Key<'a> {
-        let stay = match subject {
-            Subject::Reference(RefKind::Encounter, id) => {
-                self.stays.get(id).is_some_and(|admitted| at >= *admitted || !self.consults.contains(id))
-            }
-            _ => false,
-        };
-        (if stay { TouchKind::Stay } else { TouchKind::Consult }, subject)
-    }
-
-    /// The kinds that an event can belong to, and its touchpoint where its references say so.
-    fn home(&self, fact: &'a Fact) -> (&'static [TouchKind], Option<Key<'a>>) {
-        let by = |kind, reference| fact.reference(reference).map(|id| (kind, Subject::Reference(reference, id)));
-        let service = |subject: Option<Subject<'a>>| subject.map(|s| self.service(s, fact.at));
-        match &fact.what {
-            What::Requested { .. }
-            | What::Booked { .. }
-            | What::Rescheduled { .. }
-            | What::Cancelled { .. }
-            | What::Confirmed
-            | What::Friction { .. }
-            | What::Scheduling => (&[TouchKind::Scheduling], by(TouchKind::Scheduling, RefKind::Appointment)),
-            What::CheckedIn
-            | What::CheckIn
-            | What::Questionnaire { .. }
-            | What::WaitTold { .. }
-            | What::RepeatQuestion => (&[TouchKind::CheckIn], self.visit(fact).map(|s| (TouchKind::CheckIn, s))),
-            What::ConsultStarted | What::ConsultEnded { .. } => {
-                (&[TouchKind::Consult], self.visit(fact).map(|s| (TouchKind::Consult, s)))
-            }
-            What::Answered => {
-                let asked = fact.reference(RefKind::Question).and_then(|q| self.asked.get(q));
-                let home = asked.and_then(|f| self.home(f).1).or_else(|| service(self.visit(fact)));
-                (&[TouchKind::Consult, TouchKind::Stay], home)
-            }
-            What::Service
-            | What::Asked
-            | What::Options { .. }
-            | What::NextSteps
-            | What::Dignity { .. }
-            | What::Checklist { .. }
-            | What::Aftercare { .. } => (&[TouchKind::Consult, TouchKind::Stay], service(self.visit(fact))),
-            What::Stay | What::Discharged | What::DischargeCancelled => {
-                (&[TouchKind::Stay], service(self.visit(fact)).filter(|(k, _)| *k == TouchKind::Stay))
-            }
-            What::ReferralMade
-            | What::Referral
-            | What::ReferralBooked
-            | What::ReferralCompleted
-            | What::ReferralLost
-            | What::ReferralCancelled => (&[TouchKind::Continuation], by(TouchKind::Continuation, RefKind::Referral)),
-            What::Attempt | What::Call { .. } => (&[TouchKind::FollowUp], by(TouchKind::FollowUp, RefKind::Encounter)),
-            What::Charge | What::Bill | What::Rework { .. } | What::Disputed | What::DisputeResolved { .. } => {
-                (&[TouchKind::Billing], by(TouchKind::Billing, RefKind::Claim))
-            }
-            What::Feedback(answer) => self.answered(fact, answer),
-            What::Complaint { .. } | What::ComplaintResolved { .. } => {
-                let claim = by(TouchKind::Billing, RefKind::Claim);
-                (&TouchKind::ALL, claim.or_else(|| service(self.visit(fact))))
-            }
-            What::Link
-            | What::AdmissionCancelled
-            | What::Pulse(_)
-            | What::Corrected { .. }
-            | What::Retracted { .. } => (&[], None),
-        }
-    }
-
-    fn answered(&self, fact: &'a Fact, answer: &Answer) -> (&'static [TouchKind], Option<Key<'a>>) {
-        let by = |kind, reference| fact.reference(reference).map(|id| (kind, Subject::Reference(reference, id)));
-        let kind = answer.touchpoint.as_deref().and_then(TouchKind::from_name);
-        let key = match kind {
-            Some(k @ TouchKind::Scheduling) => by(k, RefKind::Appointment),
-            Some(k @ (TouchKind::CheckIn | TouchKind::Consult | TouchKind::Stay)) => {
-                self.visit(fact).map(|subject| (k, subject))
-            }
-            Some(TouchKind::Continuation) => None,
-            Some(k @ TouchKind::FollowUp) => by(k, RefKind::Encounter),
-            Some(k @ TouchKind::Billing) => by(k, RefKind::Claim),
-            None => by(TouchKind::Billing, RefKind::Claim)
-                .or_else(|| self.visit(fact).map(|subject| self.service(subject, fact.at))),
-        };
-        (kind.map_or(&TouchKind::ALL, single), key)
-    }
-}
-
 /// Where touchpoints lie in time, for events that say too little.
 struct Places<'e, 'a>(Vec<(i64, Key<'a>, &'e str)>);
 
@@ -219,8 +82,10 @@ impl<'a> Touches<'a> {
             ended: Map::default(),
             home: vec![None; events.len()],
         };
+        let holding = links(events);
+        let counts = |e: &Ev<'_>| e.fact.patient && linked(e).is_none_or(|answer| holding[answer].1 == e.id);
         let homes: Vec<_> =
-            events.iter().map(|e| if e.fact.patient { visits.home(e.fact) } else { (&[][..], None) }).collect();
+            events.iter().map(|e| if counts(e) { visits.home(e.fact) } else { (&[][..], None) }).collect();
         t.put_where(events, &homes, |w| !about(w));
         t.put_loose(events, &homes, |w| !about(w));
         t.put_where(events, &homes, |w| matches!(w, What::Feedback(_)));
@@ -322,4 +187,22 @@ type Home<'a> = (&'static [TouchKind], Option<Key<'a>>);
 /// Whether an event is about a touchpoint rather than a part of it.
 const fn about(what: &What) -> bool {
     matches!(what, What::Feedback(_) | What::Complaint { .. } | What::ComplaintResolved { .. })
+}
+
+/// The anonymous answer that an event repeats.
+const fn linked<'e>(e: &'e Ev<'_>) -> Option<&'e [u8; 16]> {
+    match &e.fact.what {
+        What::Feedback(Answer { linked, .. }) => linked.as_ref(),
+        _ => None,
+    }
+}
+
+/// Of each linked answer the link that holds: the latest by (recorded_at, event_id), as with corrections.
+fn links<'e>(events: &'e [Ev<'_>]) -> Map<&'e [u8; 16], (i64, EventId)> {
+    let mut holding = Map::default();
+    for (e, answer) in events.iter().filter_map(|e| Some((e, linked(e)?))) {
+        let this = (e.fact.recorded_at(), e.id);
+        holding.entry(answer).and_modify(|h| *h = this.max(*h)).or_insert(this);
+    }
+    holding
 }

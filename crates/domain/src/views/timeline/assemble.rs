@@ -3,15 +3,16 @@
 //! All of it is a pure function of that set. What was known at an earlier time is the same function of the events recorded
 //! until then.
 
+mod place;
 mod stands;
 
 use super::identity::{self, Identity, Link};
 use super::rows;
-use crate::amendments::{self, MOST_STEPS};
+use crate::amendments;
 use crate::event::{Event, Stage};
-use crate::journeys::{self, Item, Placed, Rule};
+use crate::journeys::{Placed, Rule};
 use crate::{EventId, Micros};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An event as the store holds it.
 #[derive(Debug, Clone)]
@@ -202,7 +203,7 @@ pub fn assemble(asked: &str, mut stored: Vec<Stored>, as_of: Option<Micros>) -> 
     entries.sort_by(|a, b| {
         (a.occurred_at(), a.event_id(), &a.filed_under).cmp(&(b.occurred_at(), b.event_id(), &b.filed_under))
     });
-    place(&mut entries);
+    place::place(&mut entries);
     let journeys = group(&entries);
     Some(Assembled { asked: asked.to_owned(), identity, entries, journeys })
 }
@@ -253,61 +254,6 @@ pub fn link(event: &Event) -> Option<Link> {
         merged,
         renumbered_by,
     })
-}
-
-/// Places each entry: those that count by [`journeys::assign`]; a retracted one where it would have been, without moving the
-/// others; a correction or retraction with what it is about.
-fn place(entries: &mut [Entry]) {
-    let ids: BTreeMap<EventId, usize> = entries.iter().enumerate().map(|(i, e)| (e.event_id(), i)).collect();
-    let about = |i: usize| target(&entries[i].event).and_then(|t| ids.get(&t).copied());
-    let of_its_own: Vec<usize> = (0..entries.len()).filter(|i| about(*i).is_none()).collect();
-    let standing: Vec<usize> = of_its_own.iter().copied().filter(|i| entries[*i].status != Status::Retracted).collect();
-    let mut placed: BTreeMap<usize, Placed> = standing.iter().copied().zip(assign(entries, &standing)).collect();
-    if standing.len() < of_its_own.len() {
-        let as_published: Vec<(usize, Placed)> = of_its_own.iter().copied().zip(assign(entries, &of_its_own)).collect();
-        let mut now: HashMap<&str, &str> = HashMap::new();
-        for (i, was) in &as_published {
-            if let Some(is) = placed.get(i) {
-                now.entry(&was.journey).or_insert(&is.journey);
-            }
-        }
-        let mut retracted = Vec::new();
-        for (i, was) in as_published.iter().filter(|(i, _)| !placed.contains_key(i)) {
-            let named = was.rule == Rule::Explicit;
-            let journey =
-                if named { &was.journey } else { *now.get(was.journey.as_str()).unwrap_or(&was.journey.as_str()) };
-            retracted.push((*i, Placed { journey: journey.to_owned(), rule: was.rule }));
-        }
-        placed.extend(retracted);
-    }
-    let with_target: Vec<(usize, usize)> = (0..entries.len()).filter_map(|i| Some((i, about(i)?))).collect();
-    for (i, mut at) in with_target {
-        for _ in 0..MOST_STEPS {
-            at = about(at).unwrap_or(at);
-        }
-        if let Some(p) = placed.get(&at) {
-            let p = Placed { journey: p.journey.clone(), rule: Rule::References };
-            placed.insert(i, p);
-        }
-    }
-    for (i, e) in entries.iter_mut().enumerate() {
-        // Amendments that are about each other in a circle have no place but their own.
-        let own = || Placed { journey: e.event_id().to_string(), rule: Rule::Loose };
-        e.journey = placed.remove(&i).unwrap_or_else(own);
-    }
-}
-
-fn assign(entries: &[Entry], which: &[usize]) -> Vec<Placed> {
-    let references: Vec<_> = which.iter().map(|i| journeys::references(&entries[*i].event)).collect();
-    let items: Vec<Item<'_, &str>> = which
-        .iter()
-        .zip(&references)
-        .map(|(i, references)| {
-            let h = entries[*i].event.header();
-            Item { event_id: h.event_id, occurred_at: h.occurred_at, journey_id: h.journey_id.as_deref(), references }
-        })
-        .collect();
-    journeys::assign(&items)
 }
 
 fn group(entries: &[Entry]) -> Vec<Journey> {

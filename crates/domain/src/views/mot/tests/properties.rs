@@ -8,6 +8,8 @@ use proptest::prelude::*;
 const KINDS: &[(&str, &str)] = &[
     ("AppointmentRequested", r#"{"appointment_id": "A", "hold_s": 90}"#),
     ("AppointmentBooked", r#"{"appointment_id": "A", "starts_at": "2024-05-20T00:00:00Z", "encounter_id": "E"}"#),
+    ("AppointmentBooked", r#"{"appointment_id": "A", "starts_at": "2024-05-20T00:00:00Z", "referral_id": "R"}"#),
+    ("AppointmentCancelled", r#"{"appointment_id": "A", "by": "hospital"}"#),
     ("AppointmentRescheduled", r#"{"appointment_id": "A", "starts_at": "2024-05-20T00:00:00Z", "by": "hospital"}"#),
     ("BookingFrictionReported", r#"{"problem": "long_hold", "hold_s": 200}"#),
     ("PatientCheckedIn", r#"{"appointment_id": "A"}"#),
@@ -51,6 +53,10 @@ const KINDS: &[(&str, &str)] = &[
     (
         "FeedbackGiven",
         r#"{"instrument": "csat/1", "role": "biller", "dimension": "overall", "raw": 5, "scale_min": 1, "scale_max": 5, "claim_id": "C", "touchpoint": "billing"}"#,
+    ),
+    (
+        "FeedbackLinked",
+        r#"{"target_event_id": "00000000-0000-0000-0000-000000000999", "instrument": "csat/1", "role": "nurse", "dimension": "empathy", "raw": 2, "scale_min": 0, "scale_max": 3, "encounter_id": "E"}"#,
     ),
     ("ConsentGiven", r#"{"scope": "follow_up_contact", "grantee": "contact"}"#),
     ("EventRetracted", "{}"),

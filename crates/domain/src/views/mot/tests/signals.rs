@@ -157,6 +157,16 @@ fn questions_left_open() {
 }
 
 #[test]
+fn a_question_that_is_reported_twice_is_one() {
+    let asked = |n, minute, question: &str| {
+        event(n, "PatientQuestionAsked", minute, json!({"encounter_id": "e", "question_id": question}))
+    };
+    let m = |events: &[Event]| measured("unanswered_questions", TouchKind::Consult, events);
+    assert_eq!(m(&[asked(1, 5, "q"), asked(2, 6, "q")]), Some((1.0, 0.5)));
+    assert_eq!(m(&[asked(1, 5, "q"), asked(2, 6, "q"), asked(3, 7, "r")]), Some((2.0, 0.0)));
+}
+
+#[test]
 fn a_human_call_after_the_visit() {
     let call = |hours: i64, human: bool, outcome: &str, channel: &str| {
         event(
@@ -174,7 +184,8 @@ fn a_human_call_after_the_visit() {
     assert_eq!(m(call(20, false, "reached", "phone")), None, "F8: a robot is no call");
     assert_eq!(m(call(20, true, "reached", "sms")), None);
     assert_eq!(m(call(20, true, "voicemail", "phone")), None);
-    assert_eq!(m(call(80, true, "no_answer", "phone")), Some((80.0, 0.0)), "by then it was too late for a call");
+    assert_eq!(m(call(80, true, "reached", "phone")), Some((80.0, 0.0)));
+    assert_eq!(m(call(80, true, "no_answer", "phone")), None, "no worse than no attempt, which leaves no touchpoint");
 }
 
 #[test]
@@ -189,6 +200,32 @@ fn referral_from_made_to_booked() {
     assert_eq!(m(r(2, "ReferralCancelled", 1)), None);
     assert_eq!(m(r(2, "ReferralAccepted", 5)), None, "accepted is not booked");
     assert_eq!(m(r(2, "ReferralAccepted", 20)), Some((20.0, 0.0)), "never booked, as later events prove");
+}
+
+#[test]
+fn a_referral_is_booked_while_it_has_an_appointment() {
+    let start = "2024-05-20T00:00:00Z";
+    let a = |n, kind, day: i64, payload: Value| event(n, kind, day * 1440, payload);
+    let named = |n, day, a_id: &str| {
+        a(n, "AppointmentBooked", day, json!({"appointment_id": a_id, "referral_id": "r", "starts_at": start}))
+    };
+    let booked = |n, day, of: Value| a(n, "ReferralBooked", day, json!({"referral_id": "r", "appointment_id": of}));
+    let again = |n, day| a(n, "AppointmentBooked", day, json!({"appointment_id": "a", "starts_at": start}));
+    let cancelled = |n, day| a(n, "AppointmentCancelled", day, json!({"appointment_id": "a", "by": "patient"}));
+    let seen = a(50, "PatientCheckedIn", 19, json!({"appointment_id": "a"}));
+    let m = |events: &[Event]| {
+        let made = a(1, "ReferralMade", 0, json!({"referral_id": "r", "to": "surgery"}));
+        let all = [std::slice::from_ref(&made), events, std::slice::from_ref(&seen)].concat();
+        measured("referral_booking", TouchKind::Continuation, &all)
+    };
+    assert_eq!(m(&[named(2, 1, "a")]), Some((1.0, 1.0)), "the appointment's own booking says it");
+    assert_eq!(m(&[again(2, 1)]), Some((19.0, 0.0)), "of another matter");
+    assert_eq!(m(&[booked(2, 1, json!("a")), cancelled(3, 2)]), Some((19.0, 0.0)));
+    assert_eq!(m(&[booked(2, 1, json!("a")), cancelled(3, 2), again(4, 9)]), Some((9.0, 0.4545)));
+    assert_eq!(m(&[named(2, 1, "a"), cancelled(3, 2), named(4, 9, "b")]), Some((9.0, 0.4545)));
+    assert_eq!(m(&[named(2, 1, "a"), named(3, 2, "b"), cancelled(4, 3)]), Some((1.0, 1.0)), "it always had one");
+    assert_eq!(m(&[booked(2, 1, Value::Null), again(3, 1), cancelled(4, 2)]), Some((1.0, 1.0)));
+    assert_eq!(m(&[named(2, 1, "a"), booked(3, 1, Value::Null), cancelled(4, 2)]), Some((19.0, 0.0)));
 }
 
 fn claim(n: u128, kind: &str, day: i64, more: Value) -> Event {

@@ -142,6 +142,38 @@ fn the_weights_of_the_other_touchpoints_in_a_journey_by_hand() {
     assert_eq!((j.parts[0].part, j.parts[0].value), ("weighted_mean", 62.72));
 }
 
+/// Two of three: 66.67, not 66.60 or 66.70. What comes of thirds is rounded when it is a score, and not before.
+#[test]
+fn a_score_is_rounded_half_up_once() {
+    let dispute = |n: u128, kind, yes: Option<bool>| {
+        let payload = json!({"claim_id": "c", "first_contact_resolution": yes});
+        event(n, kind, i64::try_from(n).unwrap(), payload)
+    };
+    let resolved = |n, yes| dispute(n, "BillDisputeResolved", Some(yes));
+    let events = [dispute(1, "BillDisputed", None), resolved(2, true), resolved(3, true), resolved(4, false)];
+    let j = explained_by(&only("first_contact"), &events, None);
+    let billing = touchpoint(&j, TouchKind::Billing);
+    assert_eq!((billing.score, observed(billing, "first_contact")), (Some(66.67), Some((0.667, 0.6667))));
+
+    let asked = |n, done: i64, total: i64| {
+        let list =
+            json!({"encounter_id": "e", "checklist": "infection_control", "items_done": done, "items_total": total});
+        event(n, "ChecklistCompleted", 10, list)
+    };
+    let mut events = consult();
+    events.extend([asked(10, 2, 3), event(11, "NextStepsExplained", 12, json!({"encounter_id": "e", "steps": []}))]);
+    let j = explained(&events);
+    // weights 1, 0.5 and 0.5: (0.5 + 0.5 · 2/3 + 0.5 · 1) / 2 = 2/3
+    assert_eq!(touchpoint(&j, TouchKind::Consult).score, Some(66.67));
+}
+
+/// 0.35 · 28.6143 (200.30 by weights of 7) is 10.015 and becomes 10.02; of a mean rounded to 28.61 it would be 10.01.
+#[test]
+fn a_mean_is_not_rounded_before_the_journey_is() {
+    let mean = score::Mean { sum: 20_030, weights: 7 };
+    assert_eq!((mean.hundredths(), score::journey_parts(mean, 0, 0)), (2861, (1002, vec![1002, 0, 0])));
+}
+
 #[test]
 fn provisional_until_fourteen_quiet_days() {
     let facts = facts_of(&consult());
@@ -226,6 +258,33 @@ fn breaches_and_severe_complaints_raise_alerts() {
     assert_eq!(rows[3][0][8], crate::table::Value::from("made_to_apologise"));
 }
 
+/// What is explained in a consult after the admission is explained in the consult.
+#[test]
+fn a_consult_goes_on_beside_a_stay() {
+    let options = json!({"encounter_id": "e", "options": ["a"], "pros_and_cons": true, "decision_deferred": false});
+    let at = |n, kind, minute| event(n, kind, minute, json!({"encounter_id": "e"}));
+    let started = at(1, "ConsultStarted", 0);
+    let rest = [
+        at(2, "PatientAdmitted", 8),
+        event(4, "NextStepsExplained", 15, json!({"encounter_id": "e", "steps": ["scan"]})),
+        event(5, "ConsultEnded", 20, json!({"encounter_id": "e", "surgery_recommended": true})),
+        event(6, "PatientQuestionAsked", 30, json!({"encounter_id": "e", "question_id": "q"})),
+    ];
+    let explained_at = |minute| event(3, "OptionsExplained", minute, options.clone());
+    let j = explained(&[std::slice::from_ref(&started), &rest, &[explained_at(10)]].concat());
+    let consult = touchpoint(&j, TouchKind::Consult);
+    assert_eq!(observed(consult, "options_explained"), Some((1.0, 1.0)));
+    assert_eq!(observed(consult, "next_steps"), Some((1.0, 1.0)));
+    assert_eq!(consult.contributions[0].event_ids.len(), 2);
+    let stay = touchpoint(&j, TouchKind::Stay);
+    assert_eq!(observed(stay, "unanswered_questions"), Some((1.0, 0.5)), "the consult is over");
+    for others in [vec![started, explained_at(40)], vec![explained_at(10)]] {
+        let j = explained(&[&others[..], &rest].concat());
+        let consult = touchpoint(&j, TouchKind::Consult);
+        assert_eq!(observed(consult, "options_explained"), Some((1.0, 1.0)), "on the ward, of the same encounter");
+    }
+}
+
 /// P10: an answer without a patient counts for the roles, and once it is linked it is told apart.
 #[test]
 fn anonymous_answers_and_pulses_have_rows_of_their_own() {
@@ -243,6 +302,26 @@ fn anonymous_answers_and_pulses_have_rows_of_their_own() {
         "role": "nurse", "dimension": "empathy", "raw": 9, "scale_min": 0, "scale_max": 10});
     let rows = Mot::new(Standards::shipped()).rows("p-1", &facts_of(&[event(2, "FeedbackLinked", 0, linked)]));
     assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 0, 1, 0]);
+}
+
+#[test]
+fn an_anonymous_answer_that_is_linked_twice_counts_once() {
+    let link = |n: u128, minute, raw: f64, encounter: &str| {
+        let linked = json!({"target_event_id": uuid::Uuid::from_u128(99).to_string(), "encounter_id": encounter,
+            "instrument": "csat/1", "role": "nurse", "dimension": "empathy", "raw": raw, "scale_min": 0.0, "scale_max": 10.0});
+        event(n, "FeedbackLinked", minute, linked)
+    };
+    let mut events = consult();
+    events.push(answer(10, 60, "nurse", "empathy", 50.0));
+    events.extend([link(11, 70, 10.0, "e"), link(12, 80, 10.0, "e")]);
+    let nurse = |events: &[Event]| {
+        let j = explained(events);
+        let t = touchpoint(&j, TouchKind::Consult);
+        (t.roles[0].score, t.roles[0].answers)
+    };
+    assert_eq!(nurse(&events), (75.0, 2), "(50 + 100) / 2");
+    events.push(link(13, 90, 10.0, "another"));
+    assert_eq!(nurse(&events), (50.0, 1), "the link that was recorded last holds");
 }
 
 #[test]

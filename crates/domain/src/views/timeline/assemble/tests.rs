@@ -127,6 +127,30 @@ fn a_retracted_retraction_or_correction_is_void() {
 }
 
 #[test]
+fn what_amends_an_unknown_event_moves_no_other() {
+    let named = |n, kind, at, more: &str, j: &str| {
+        event(n, kind, "p", at, json!({"encounter_id": more, "header": {"journey_id": j}}))
+    };
+    let mut events = vec![
+        named(1, "ConsultEnded", "2026-03-01", "e1", "J1"),
+        event(2, "DignityBreachReported", "p", "2026-03-02", json!({"role": "nurse", "kind": "blame"})),
+        named(3, "ConsultStarted", "2026-03-03", "e2", "J2"),
+    ];
+    let journey = |a: &Assembled, n: usize| a.entries[n].journey.journey.clone();
+    assert_eq!(journey(&of(&events), 1), "J2");
+    let stray = json!({"target_event_id": id(99), "reason": "r", "header": {"journey_id": "J1"}});
+    events.push(event(4, "EventRetracted", "p", "2026-03-04", stray));
+    let a = of(&events);
+    assert_eq!((journey(&a, 1), journey(&a, 3)), ("J2".into(), "J1".into()), "it would stretch J1 until then");
+
+    let alone = of(&[
+        event(4, "EventRetracted", "p", "2026-03-01", json!({"target_event_id": id(99), "reason": "r"})),
+        events[1].clone(),
+    ]);
+    assert_eq!((journey(&alone, 0), journey(&alone, 1)), (id(2).to_string(), id(2).to_string()), "it names none");
+}
+
+#[test]
 fn amendments_in_a_circle_end() {
     let a = event(1, "EventRetracted", "p", "2026-03-01", json!({"target_event_id": id(2), "reason": "r"}));
     let b = event(2, "EventRetracted", "p", "2026-03-02", json!({"target_event_id": id(1), "reason": "r"}));
