@@ -5,6 +5,7 @@ use super::*;
 use crate::facts::Facts;
 use crate::table::Value as Cell;
 use crate::views::PatientFold as _;
+use crate::views::follow_ups::item::ItemKind;
 use crate::views::follow_ups::{COLUMNS, FollowUps};
 
 /// Kind, state and whether it is overdue of what is open, by kind.
@@ -131,10 +132,15 @@ fn an_earlier_card_has_what_was_open_then() {
 #[test]
 fn items_of_merged_pseudonyms_are_united() {
     let visit = |n, p: &str| event(n, "ConsultEnded", p, "2026-03-01", json!({"encounter_id": "e"}));
-    let merge = event(3, "PatientsMerged", "p", "2026-03-02", json!({"surviving": "p", "retired": "old"}));
-    let events = [visit(1, "p"), visit(2, "old"), merge];
-    let items = of(&events, "2026-03-09").open_items;
-    assert_eq!(items.iter().map(|i| i.kind.as_str()).collect::<Vec<_>>(), ["post_visit"], "one visit under two names");
+    let asked = event(3, "PatientQuestionAsked", "old", "2026-03-01", json!({"question_id": "q", "encounter_id": "e"}));
+    let merge = event(4, "PatientsMerged", "p", "2026-03-02", json!({"surviving": "p", "retired": "old"}));
+    let items = of(&[visit(1, "p"), visit(2, "old"), asked, merge], "2026-03-09").open_items;
+    let mut ids: Vec<_> = items.into_iter().filter_map(|i| i.item_id).collect();
+    ids.sort();
+    let queued = |p, kind, subject| crate::views::follow_ups::item_id(p, kind, subject).to_string();
+    let mut wanted = vec![queued("p", ItemKind::PostVisit, "e"), queued("old", ItemKind::UnansweredQuestion, "q")];
+    wanted.sort();
+    assert_eq!(ids, wanted, "one visit under two names, and what the other one asked");
 }
 
 /// The open items of the queue's own rows: id, kind and due time.
