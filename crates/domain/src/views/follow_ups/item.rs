@@ -274,14 +274,11 @@ impl<'a> Item<'a> {
             ItemClosure::Duplicate => "duplicate",
             ItemClosure::NotNeeded => "not_needed",
             ItemClosure::Deceased => "deceased",
-            // a matter of the patient, not of one item, where a human says so
-            ItemClosure::DoNotContact if !by_system => return,
-            ItemClosure::DoNotContact => {
-                if self.is_open() {
-                    self.end(Status::Suppressed, "do_not_contact", step.at, step.id);
-                }
-                return;
+            ItemClosure::DoNotContact if by_system && self.is_open() => {
+                return self.end(Status::Suppressed, "do_not_contact", step.at, step.id);
             }
+            // a matter of the patient, not of one item, where a human says so
+            ItemClosure::DoNotContact => return,
             ItemClosure::Other => "closed_by_hand",
         };
         self.close(reason, step);

@@ -3,7 +3,7 @@
 use super::facts::{Booking, Contact, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
 use super::triggers::{Ghost, Key, Known, NEXT_BOOKING, RE_EXAM, each_trigger};
-use super::{item_id, rules};
+use super::{bills, item_id, rules};
 use crate::Map;
 use crate::event::Outcome;
 use crate::time::DAY;
@@ -39,6 +39,7 @@ pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>)
     for k in known {
         s.follow(*k);
     }
+    bills::settle(known, &mut s.items);
     for ((kind, _), steps) in &mut s.items {
         // a referral or an order is made before anything comes of it, whatever the clocks of two systems say
         let always_first =
@@ -198,7 +199,6 @@ impl<'a> Steps<'a> {
                 self.add(ItemKind::Complaint, complaint, k, Act::Resolution);
                 self.add(ItemKind::CriticalMot, complaint, k, Act::Resolution);
             }
-            What::Paid { claim } => self.add(ItemKind::UnpaidBill, claim, k, Act::Close("paid")),
             What::DisputeResolved { claim } => {
                 self.add(ItemKind::DisputedBill, claim, k, Act::Close("dispute_resolved"));
             }

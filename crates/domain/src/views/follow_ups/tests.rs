@@ -1,3 +1,4 @@
+mod bills;
 mod closing;
 mod laws;
 mod opening;

@@ -141,11 +141,12 @@ fn priority_lists_its_reasons_and_knows_no_money() {
 
     let charge = |amount: i64| {
         let body = json!({"claim_id": "b1", "amount_minor": amount, "currency": "KRW", "service": "implant"});
-        Story::default().at(0.0, "ChargePosted", body).facts()
+        let partly = json!({"claim_id": "b1", "amount_minor": amount - 1, "currency": "KRW"});
+        Story::default().at(0.0, "ChargePosted", body).at(1.0, "PaymentReceived", partly).rows()
     };
-    let (small, large) = (charge(1), charge(987_654_321));
-    assert_eq!(small.iter().next(), large.iter().next(), "no amount is in the facts");
-    assert!(!format!("{large:?}").contains("987654321") && !format!("{large:?}").contains("KRW"));
+    let (small, large) = (charge(10), charge(987_654_321));
+    assert_eq!(small, large, "no amount is in an item");
+    assert!(!format!("{large:?}").contains("98765432") && !format!("{large:?}").contains("KRW"));
 }
 
 /// The one reason of a part of the priority, and its points.
