@@ -129,13 +129,8 @@ pub async fn list(
     let Reading { engine, .. } = app.read(View::FollowUps, &which).await?;
     let (united, last) = unite::list(&engine, &filter, now, from, limit).await?;
     let last = last.map(|p| Key(now, p.points, p.due_at, p.item_id));
-    let ids: Vec<&String> = united.iter().map(|u| &u.row.item_id).collect();
-    let held = leases::held(&engine, &ids, now).await?;
     let view = model::At { now, quiet: hours(quiet) };
-    let items = united.into_iter().map(|u| {
-        let lease = held.get(&u.row.item_id);
-        Item::new(u, lease, view)
-    });
+    let items = united.into_iter().map(|u| Item::new(u, view));
     let page = Page { items: items.collect(), next_cursor: last.map(|k| Cursor::after(&k)) };
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(page)).into_response())
 }
@@ -152,11 +147,10 @@ pub async fn one(
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
     let Reading { engine, .. } = app.read(View::FollowUps, &which).await?;
-    let item = unite::one(&engine, &id).await?;
+    let mut item = unite::one(&engine, &id).await?;
     let now = (app.now)().0;
-    let held = leases::held(&engine, &[&item.row.item_id], now).await?;
-    let lease = held.get(&item.row.item_id).cloned();
-    let body = Item::new(item, lease.as_ref(), model::At { now, quiet: hours(quiet) });
+    unite::leased(&engine, &mut [&mut item], now).await?;
+    let body = Item::new(item, model::At { now, quiet: hours(quiet) });
     Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(body)).into_response())
 }
 
@@ -193,20 +187,19 @@ pub async fn claim(State(app): State<Arc<App>>, Id(id): Id, Json(body): Json<Cla
     requests::check_holder(&body.holder)?;
     let item = unite::one(app.engine(), &id).await?;
     ask::must_be_open(&item.row)?;
-    let (engine, now, id) = (app.engine(), (app.now)().0, &item.row.item_id);
+    let (engine, now) = (app.engine(), (app.now)().0);
     let lease = match body.token {
-        Some(token) => leases::renew(engine, id, &body.holder, token, now).await?.ok_or_else(ask::stale)?,
-        None => leases::claim(engine, id, &body.holder, now).await?.ok_or_else(|| {
-            Problem::new(
-                StatusCode::CONFLICT,
-                "claimed",
-                "Claimed",
-                "somebody holds this item; its claim has not run out",
-            )
-        })?,
+        Some(token) => ask::renewed(engine, &item, &body.holder, token, now).await?,
+        None => match leases::claim(engine, &item.ids, &body.holder, now).await? {
+            leases::Asked::Given(lease) => lease,
+            leases::Asked::Held(lease) => {
+                return Err(ask::claimed(format!("{} holds this item; that claim has not run out", lease.holder)));
+            }
+            leases::Asked::Stale => return Err(ask::stale()),
+        },
     };
     let expires_at = domain::Micros(lease.expires_at).to_string();
-    Ok(Json(Claimed { item_id: id.clone(), holder: lease.holder, token: lease.token, expires_at }))
+    Ok(Json(Claimed { item_id: item.row.item_id, holder: lease.holder, token: lease.token, expires_at }))
 }
 
 /// Gives an item back.
@@ -221,7 +214,7 @@ pub async fn release(
 ) -> Result<StatusCode, Problem> {
     requests::check_holder(&body.holder)?;
     let item = unite::one(app.engine(), &id).await?;
-    let released = leases::release(app.engine(), &item.row.item_id, &body.holder, body.token, (app.now)().0).await?;
+    let released = leases::release(app.engine(), &item.ids, &body.holder, body.token, (app.now)().0).await?;
     if released { Ok(StatusCode::NO_CONTENT) } else { Err(ask::stale()) }
 }
 

@@ -8,11 +8,35 @@ use domain::table::Value;
 use domain::time::{DAY, HOUR, MINUTE};
 use domain::views::View;
 use domain::views::follow_ups::{COLUMNS, priority};
+use journeylog_store::views::follow_ups::leases::{Asked, Lease};
 use journeylog_store::views::follow_ups::{Filter, ItemRow, Place, find, leases, list};
 use journeylog_store::{Durability, Engine, Row, Store};
 
 const ITEM: &str = "5e0bd9c8-0000-5000-8000-000000000001";
+/// The same item under another pseudonym.
+const OTHER: &str = "5e0bd9c8-0000-5000-8000-000000000002";
 const NOW: i64 = 1_700_000_000_000_000;
+
+fn ids(of: &[&str]) -> Vec<String> {
+    of.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// The lease that a claim or a renewal gave.
+fn given(asked: Asked) -> Option<Lease> {
+    if let Asked::Given(lease) = asked { Some(lease) } else { None }
+}
+
+async fn claim(e: &Engine, of: &[&str], holder: &str, now: i64) -> Option<Lease> {
+    given(leases::claim(e, &ids(of), holder, now).await.unwrap())
+}
+
+async fn renew(e: &Engine, of: &[&str], holder: &str, token: i64, now: i64) -> Asked {
+    leases::renew(e, &ids(of), holder, token, now).await.unwrap()
+}
+
+async fn release(e: &Engine, of: &[&str], holder: &str, token: i64, now: i64) -> bool {
+    leases::release(e, &ids(of), holder, token, now).await.unwrap()
+}
 
 async fn stores() -> Vec<(common::Database, Store)> {
     let mut all = Vec::new();
@@ -26,11 +50,13 @@ async fn stores() -> Vec<(common::Database, Store)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_claim_at_once_exactly_one_wins() {
     for (_db, store) in stores().await {
-        for round in 0..5 {
+        for round in 0..8 {
             let now = NOW + round * HOUR;
             let claims = (0..40).map(|n| {
                 let engine = store.engine().clone();
-                tokio::spawn(async move { leases::claim(&engine, ITEM, &format!("nurse-{n}"), now).await.unwrap() })
+                // some know of a merge already, and not all which pseudonym goes first
+                let of = [vec![ITEM], vec![ITEM, OTHER], vec![OTHER, ITEM]][if round < 3 { 0 } else { n % 3 }].clone();
+                tokio::spawn(async move { claim(&engine, &of, &format!("nurse-{n}"), now).await })
             });
             let claims: Vec<_> = claims.collect();
             let mut won = Vec::new();
@@ -47,26 +73,59 @@ async fn of_many_who_claim_at_once_exactly_one_wins() {
 async fn a_lease_is_renewed_released_and_runs_out() {
     for (_db, store) in stores().await {
         let e: &Engine = store.engine();
-        let first = leases::claim(e, ITEM, "kim", NOW).await.unwrap().unwrap();
+        let of = [ITEM];
+        let first = claim(e, &of, "kim", NOW).await.unwrap();
         assert_eq!((first.token, first.expires_at), (1, NOW + 15 * MINUTE));
-        assert_eq!(leases::claim(e, ITEM, "kim", NOW + MINUTE).await.unwrap(), None, "held, even by the same name");
+        let held = leases::claim(e, &ids(&of), "kim", NOW + MINUTE).await.unwrap();
+        assert_eq!(held, Asked::Held(first), "even by the same name");
         let later = NOW + 10 * MINUTE;
-        let renewed = leases::renew(e, ITEM, "kim", 1, later).await.unwrap().unwrap();
+        let renewed = given(renew(e, &of, "kim", 1, later).await).unwrap();
         assert_eq!(renewed.expires_at, later + 15 * MINUTE);
-        assert_eq!(leases::renew(e, ITEM, "kim", 2, later).await.unwrap(), None);
-        assert_eq!(leases::renew(e, ITEM, "lee", 1, later).await.unwrap(), None);
-        assert_eq!(leases::claim(e, ITEM, "lee", NOW + 20 * MINUTE).await.unwrap(), None, "it was renewed");
+        assert_eq!(renew(e, &of, "kim", 2, later).await, Asked::Stale);
+        assert_eq!(renew(e, &of, "lee", 1, later).await, Asked::Stale);
+        assert_eq!(claim(e, &of, "lee", NOW + 20 * MINUTE).await, None, "it was renewed");
         let over = later + 15 * MINUTE;
-        assert_eq!(leases::renew(e, ITEM, "kim", 1, over).await.unwrap(), None, "it has run out");
-        let ids = [&ITEM.to_owned()];
-        assert!(leases::held(e, &ids, over).await.unwrap().is_empty());
-        let second = leases::claim(e, ITEM, "lee", over).await.unwrap().unwrap();
-        assert_eq!(second.token, 2);
-        assert!(!leases::release(e, ITEM, "kim", 1, over).await.unwrap(), "stale");
-        assert_eq!(leases::held(e, &ids, over).await.unwrap()[ITEM].holder, "lee");
-        assert!(leases::release(e, ITEM, "lee", 2, over).await.unwrap());
-        assert!(leases::held(e, &ids, over).await.unwrap().is_empty());
-        assert_eq!(leases::claim(e, ITEM, "kim", over).await.unwrap().unwrap().token, 3, "over a release as well");
+        assert_eq!(renew(e, &of, "kim", 1, over).await, Asked::Stale, "it has run out");
+        let keys = [&ITEM.to_owned()];
+        assert!(leases::held(e, &keys, over).await.unwrap().is_empty());
+        assert_eq!(claim(e, &of, "lee", over).await.unwrap().token, 2);
+        assert!(!release(e, &of, "kim", 1, over).await, "stale");
+        assert_eq!(leases::held(e, &keys, over).await.unwrap()[ITEM].holder, "lee");
+        assert!(release(e, &of, "lee", 2, over).await);
+        assert!(leases::held(e, &keys, over).await.unwrap().is_empty());
+        assert_eq!(claim(e, &of, "kim", over).await.unwrap().token, 3, "over a release as well");
+    }
+}
+
+#[tokio::test]
+async fn the_leases_of_items_that_a_merge_unites_are_one() {
+    for (_db, store) in stores().await {
+        let e: &Engine = store.engine();
+        let united = [OTHER, ITEM];
+        for _ in 0..3 {
+            let lease = claim(e, &[ITEM], "lee", NOW).await.unwrap();
+            release(e, &[ITEM], "lee", lease.token, NOW).await;
+        }
+        let lee = claim(e, &[ITEM], "lee", NOW).await.unwrap();
+        let (of, at) = (ids(&united), NOW + MINUTE);
+        assert_eq!(leases::claim(e, &of, "kim", at).await.unwrap(), Asked::Held(lee.clone()));
+        let lee = given(renew(e, &united, "lee", lee.token, at).await).unwrap();
+        assert_eq!(leases::claim(e, &of, "kim", at + 14 * MINUTE).await.unwrap(), Asked::Held(lee.clone()));
+        assert!(release(e, &united, "lee", lee.token, at).await);
+        let kim = claim(e, &united, "kim", at).await.unwrap();
+        assert_eq!(kim.token, 5, "above what either id had");
+        assert_eq!(renew(e, &united, "lee", lee.token, at).await, Asked::Stale);
+        for alone in [ITEM, OTHER] {
+            assert!(given(renew(e, &[alone], "kim", kim.token, at).await).is_some(), "after an unmerge as well");
+        }
+        assert!(release(e, &[ITEM], "kim", kim.token, at).await);
+        let lee = claim(e, &[ITEM], "lee", at).await.unwrap();
+        assert_eq!(lee.token, 6);
+        // both sides are held when they are united once more
+        let now = given(renew(e, &united, "kim", kim.token, at).await).unwrap();
+        assert_eq!(renew(e, &united, "lee", lee.token, at).await, Asked::Held(now), "the first id's goes before");
+        assert!(release(e, &united, "kim", kim.token, at).await);
+        assert!(given(renew(e, &united, "lee", lee.token, at).await).is_some(), "once that is given back");
     }
 }
 
@@ -80,7 +139,7 @@ async fn the_first_request_under_a_key_is_remembered_for_a_week() {
         let again = leases::remember(e, ITEM, "k", "other", NOW + DAY, None).await.unwrap();
         assert_eq!((again.fingerprint.as_str(), again.at, again.answer.as_deref()), ("print", NOW, Some("{}")));
         leases::remember(e, ITEM, "new", "print", NOW + 8 * DAY, None).await.unwrap();
-        assert_eq!(leases::request(e, ITEM, "k").await.unwrap(), None);
+        assert!(leases::requests(e, &ids(&[ITEM]), "k").await.unwrap().is_empty());
     }
 }
 
@@ -95,7 +154,7 @@ async fn a_request_that_is_done_gives_way_to_one_that_knows_it() {
         let late = leases::remember(e, ITEM, "k", "late", NOW + 2, Some(NOW)).await.unwrap();
         assert_eq!(late, second);
         leases::answer(e, ITEM, "k", NOW, "late").await.unwrap();
-        assert_eq!(leases::request(e, ITEM, "k").await.unwrap(), Some(second));
+        assert_eq!(leases::requests(e, &ids(&[OTHER, ITEM]), "k").await.unwrap(), [second]);
     }
 }
 
@@ -183,7 +242,7 @@ async fn the_order_is_that_of_the_pure_function_and_pages_fit_together() {
         let rest = list(store.engine(), &not, NOW, None, 1000).await.unwrap();
         assert!(!late.is_empty() && late.iter().all(|(r, _)| r.due_at < Some(NOW)));
         assert_eq!(late.len() + rest.len(), all.len());
-        leases::claim(store.engine(), &all[3].0.item_id, "kim", NOW).await.unwrap();
+        claim(store.engine(), &[&all[3].0.item_id], "kim", NOW).await.unwrap();
         let mine = Filter { assignee: Some("kim".into()), ..open };
         let mine = list(store.engine(), &mine, NOW, None, 10).await.unwrap();
         assert!(mine.len() == 1 && mine[0].0 == all[3].0);

@@ -33,11 +33,11 @@ pub async fn attempts(
     let (outcome, callback_at) = body.check()?;
     let key = Key::new(idempotency_key(&headers)?, Asked::Attempt, body.token, &body);
     let item = unite::one(app.engine(), &id).await?;
-    let row = &item.row;
-    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key).await? {
+    let ask = match Ask::begin(&app, &item, (&body.holder, body.token), key).await? {
         Begun::Answered(done) => return Ok(Json(done)),
         Begun::Go(ask) => ask,
     };
+    let row = &ask.row;
     let event = Event::FollowUpCallAttempted(FollowUpCallAttempted {
         header: ask.header(0, Some(&body.channel)),
         item_id: Some(row.item_id.clone()),
@@ -69,12 +69,12 @@ pub async fn complete(
 ) -> Result<Json<Done>, Problem> {
     let key = Key::new(idempotency_key(&headers)?, Asked::Completion, body.token, &body);
     let item = unite::one(app.engine(), &id).await?;
-    let row = &item.row;
-    let checked = body.check(&row.kind)?;
-    let ask = match Ask::begin(&app, row, (&body.holder, body.token), key).await? {
+    let checked = body.check(&item.row.kind)?;
+    let ask = match Ask::begin(&app, &item, (&body.holder, body.token), key).await? {
         Begun::Answered(done) => return Ok(Json(done)),
         Begun::Go(ask) => ask,
     };
+    let row = &ask.row;
     let channel = body.channel.clone().unwrap_or_else(|| "phone".into());
     let mut events = Vec::new();
     if let Some(outcome) = checked.call {
@@ -99,7 +99,7 @@ pub async fn complete(
             note: body.note.clone(),
         }));
     }
-    let gives_back = closes(row, checked.call.is_some(), checked.closure);
+    let gives_back = closes(&item.row, checked.call.is_some(), checked.closure);
     ask.publish(events, gives_back).await
 }
 

@@ -1,13 +1,20 @@
 //! A request for an attempt or a completion: checked against the lease, and remembered, so that it is published once.
+//!
+//! Of an item that a merge has united, a request is about the one whose lease it is made with; if that lease is on several, about
+//! the one that it names. It is remembered there and looked for under all of them, so that a merge in between makes no other
+//! events of it.
 
 use super::requests::{Done, Event as Shown};
+use super::unite::United;
 use crate::problem::Json;
 use crate::{App, Problem};
 use axum::http::StatusCode;
 use domain::event::{Actor, Header, Modality, Role, Source};
 use domain::{Event, EventId, Micros, PatientId};
 use serde::Serialize;
-use store::views::follow_ups::{ItemRow, leases};
+use store::Engine;
+use store::views::follow_ups::leases::{self, Lease};
+use store::views::follow_ups::{ItemRow, find};
 use uuid::Uuid;
 
 /// Namespace of the ids of events that are published once however often they are asked for.
@@ -16,6 +23,23 @@ const REQUESTS: Uuid = Uuid::from_u128(0x3b0c_8c52_77f4_5f0a_9a64_51f2_7f0d_c2e9
 /// 409 for a token that no longer holds.
 pub fn stale() -> Problem {
     Problem::new(StatusCode::CONFLICT, "stale-token", "Stale token", "the claim has run out or is somebody else's now")
+}
+
+/// 409 for an item that another person holds.
+pub fn claimed(detail: String) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "claimed", "Claimed", detail)
+}
+
+/// Renews a claim.
+pub async fn renewed(engine: &Engine, item: &United, holder: &str, token: i64, now: i64) -> Result<Lease, Problem> {
+    match leases::renew(engine, &item.ids, holder, token, now).await? {
+        leases::Asked::Given(lease) => Ok(lease),
+        leases::Asked::Stale => Err(stale()),
+        leases::Asked::Held(other) => Err(claimed(format!(
+            "a merge of patients has made this item one with another, which {} had claimed and goes on with",
+            other.holder
+        ))),
+    }
 }
 
 /// 409 unless the item is open.
@@ -62,7 +86,10 @@ impl Key {
 /// A request on its way: what it is about, who asks, when it counts as asked.
 pub(super) struct Ask<'a> {
     app: &'a App,
-    row: &'a ItemRow,
+    /// The item that it is about, as stored: whatever it is united with, a retry makes the same events.
+    pub(super) row: Box<ItemRow>,
+    /// All ids of the item.
+    ids: &'a [String],
     holder: &'a str,
     token: i64,
     key: Key,
@@ -81,47 +108,50 @@ impl<'a> Ask<'a> {
     /// Checks the lease, unless a retry of the same request had passed that before.
     pub(super) async fn begin(
         app: &'a App,
-        row: &'a ItemRow,
+        item: &'a United,
         (holder, token): (&'a str, i64),
         key: Key,
     ) -> Result<Begun<'a>, Problem> {
-        let now = (app.now)();
-        let mut ask = Self { app, row, holder, token, key, at: now };
-        let (engine, id) = (app.engine(), &row.item_id);
-        let Key { text: key, kind, print } = &ask.key;
-        let before = leases::request(engine, id, key).await?;
-        if let Some(known) = &before {
-            let same = known.fingerprint == *print;
-            if *kind == Asked::ByKey && !same {
-                return Err(reused());
-            }
-            if same && (*kind != Asked::Attempt || known.answer.is_none()) {
-                ask.at = Micros(known.at);
-                return match &known.answer {
-                    Some(answer) => Ok(Begun::Answered(read(answer)?)),
-                    None => Ok(Begun::Go(ask)),
-                };
-            }
+        let (engine, now) = (app.engine(), (app.now)());
+        let known = leases::requests(engine, &item.ids, &key.text).await?;
+        // without an answer first: that attempt is under way still
+        let same = known.iter().filter(|r| r.fingerprint == key.print).min_by_key(|r| r.answer.is_some());
+        if key.kind == Asked::ByKey && same.is_none() && !known.is_empty() {
+            return Err(reused());
         }
-        must_be_open(row)?;
-        leases::renew(engine, id, holder, token, now.0).await?.ok_or_else(stale)?;
+        let go = async |about: &str, at, key| {
+            let row = Box::new(find(engine, about).await?.ok_or_else(|| Problem::not_found("follow-up item"))?);
+            Ok(Begun::Go(Self { app, row, ids: &item.ids, holder, token, key, at: Micros(at) }))
+        };
+        if let Some(same) = same.filter(|s| key.kind != Asked::Attempt || s.answer.is_none()) {
+            return match &same.answer {
+                Some(answer) => Ok(Begun::Answered(read(answer)?)),
+                None => go(&same.item_id, same.at, key).await,
+            };
+        }
+        must_be_open(&item.row)?;
+        renewed(engine, item, holder, token, now.0).await?;
+        if key.kind == Asked::Completion && known.iter().any(|r| r.answer.is_none()) {
+            return Err(under_way());
+        }
+        let about = about(engine, item, (holder, token), now.0).await?;
         // Of requests that run side by side none knows another one's answer: they are one, or exclude each other.
-        let further = |b: &leases::Request| *kind == Asked::Attempt || b.fingerprint != *print;
-        let done = before.filter(|b| b.answer.is_some() && further(b)).map(|b| b.at);
+        let further = |b: &&leases::Request| key.kind == Asked::Attempt || b.fingerprint != key.print;
+        let before = known.iter().find(|b| b.item_id == about);
+        let done = before.filter(|b| b.answer.is_some()).filter(further).map(|b| b.at);
         let at = done.map_or(now.0, |done| now.0.max(done + 1));
-        let known = leases::remember(engine, id, key, print, at, done).await?;
-        if known.fingerprint != *print {
-            return Err(if *kind == Asked::ByKey { reused() } else { under_way() });
+        let known = leases::remember(engine, &about, &key.text, &key.print, at, done).await?;
+        if known.fingerprint != key.print {
+            return Err(if key.kind == Asked::ByKey { reused() } else { under_way() });
         }
-        if let Some(answer) = known.answer {
-            return Ok(Begun::Answered(read(&answer)?));
+        match known.answer {
+            Some(answer) => Ok(Begun::Answered(read(&answer)?)),
+            None => go(&about, known.at, key).await,
         }
-        ask.at = Micros(known.at);
-        Ok(Begun::Go(ask))
     }
 
     pub(super) fn header(&self, nth: u8, channel: Option<&str>) -> Header {
-        let (row, key) = (self.row, &self.key.text);
+        let (row, key) = (&self.row, &self.key.text);
         let name = match self.key.kind {
             Asked::ByKey => format!("{}\u{1f}{key}\u{1f}{nth}", row.item_id),
             Asked::Attempt | Asked::Completion => format!("{}\u{1f}{key}\u{1f}{}\u{1f}{nth}", row.item_id, self.at.0),
@@ -166,12 +196,27 @@ impl<'a> Ask<'a> {
         // In this order: who finds the answer and wants something else finds the token stale, too.
         if gives_back {
             let now = (self.app.now)().0;
-            leases::release(engine, &self.row.item_id, self.holder, self.token, now).await?;
+            leases::release(engine, self.ids, self.holder, self.token, now).await?;
         }
         let answer = serde_json::to_string(&done).unwrap_or_default();
         leases::answer(engine, &self.row.item_id, &self.key.text, self.at.0, &answer).await?;
         Ok(Json(done))
     }
+}
+
+/// The item that a request with this lease is about.
+async fn about(engine: &Engine, item: &United, lease: (&str, i64), now: i64) -> Result<String, Problem> {
+    let held = leases::held(engine, &item.ids.iter().collect::<Vec<_>>(), now).await?;
+    let own = |id: &String| held.get(id).is_some_and(|l| (l.holder.as_str(), l.token) == lease);
+    if !own(&item.asked) {
+        for id in item.ids.iter().filter(|id| own(id)) {
+            // a claim is under ids, too, that no item has yet
+            if find(engine, id).await?.is_some() {
+                return Ok(id.clone());
+            }
+        }
+    }
+    Ok(item.asked.clone())
 }
 
 fn reused() -> Problem {

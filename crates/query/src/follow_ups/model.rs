@@ -2,11 +2,10 @@
 
 use super::unite::United;
 use domain::Micros;
-use domain::views::follow_ups::contact::{Consents, Hours, may_contact};
+use domain::views::follow_ups::contact::{Barred, Consents, Hours, may_contact};
 use domain::views::follow_ups::item::ItemKind;
 use domain::views::follow_ups::{priority, rules};
 use serde::{Deserialize, Serialize};
-use store::views::follow_ups::leases::Lease;
 use utoipa::ToSchema;
 
 /// The clock and the house rules at reading.
@@ -130,9 +129,9 @@ pub struct Reason {
 pub struct Contact {
     /// care, reminder or billing.
     pub purpose: String,
-    /// Whether it is allowed at this hour.
+    /// Whether it is allowed at this hour; never for an item that is not open.
     pub allowed: bool,
-    /// Why not: do_not_contact or quiet_hours.
+    /// Why not: do_not_contact, quiet_hours, deceased, or not_open for an item that is closed or cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The local time that this is about.
@@ -154,8 +153,8 @@ fn time(t: i64) -> String {
 
 impl Item {
     /// Writes an item as it is at a time.
-    pub(super) fn new(item: United, lease: Option<&Lease>, at: At) -> Self {
-        let United { row: r, patient_id } = item;
+    pub(super) fn new(item: United, at: At) -> Self {
+        let United { row: r, patient_id, lease, .. } = item;
         let open = r.status == "open";
         let overdue = open && r.due_at.is_some_and(|d| d < at.now);
         let supervisor = [(overdue, "missed_due"), (open && r.escalated, "escalated")];
@@ -172,7 +171,7 @@ impl Item {
             closed_at: r.closed_at.map(time),
             last_attempt_at: r.last_attempt_at.map(time),
             callback_at: r.callback_at.map(time),
-            lease: lease.map(|l| Holder { holder: l.holder.clone(), expires_at: time(l.expires_at) }),
+            lease: lease.map(|l| Holder { holder: l.holder, expires_at: time(l.expires_at) }),
             item_id: r.item_id,
             kind: r.kind,
             subject: r.subject,
@@ -224,8 +223,12 @@ impl Contact {
     fn new(r: &store::views::follow_ups::ItemRow, at: At) -> Self {
         let local = rules::local_time(Micros(at.now), &r.zone);
         let purpose = ItemKind::named(&r.kind).unwrap_or(ItemKind::PostVisit).purpose();
-        let consents = Consents { contact: r.status != "suppressed", ..Consents::default() };
-        let barred = may_contact(purpose, local.time(), consents, at.quiet).err();
+        let barred = match (r.status.as_str(), r.status_reason.as_deref()) {
+            ("open", _) => may_contact(purpose, local.time(), Consents::default(), at.quiet).err(),
+            ("suppressed", _) => Some(Barred::DoNotContact),
+            (_, Some("deceased")) => Some(Barred::Deceased),
+            _ => Some(Barred::NotOpen),
+        };
         Self {
             purpose: purpose.as_str().to_owned(),
             allowed: barred.is_none(),

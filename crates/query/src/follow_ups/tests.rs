@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 mod merged;
+mod reading;
 
 thread_local! {
     /// The clock of one test: each runs on a thread of its own.

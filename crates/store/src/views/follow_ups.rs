@@ -136,7 +136,7 @@ fn time_points() -> String {
 /// The items that match, highest priority at `now` first, then by due time and id; those after `after`, `limit` at most.
 ///
 /// What a merge makes of an item's status is known only once its patient's pseudonyms are united. So items of whoever takes
-/// part in a merge or an unmerge come whatever their rows say of status and due time, and the caller sorts them out.
+/// part in a merge or an unmerge come whatever their rows say of status, due time and lease, and the caller sorts them out.
 ///
 /// # Errors
 /// Those of the database.
@@ -163,6 +163,11 @@ pub async fn list(
         Some(false) => own.push("NOT (status = 'open' AND due_at IS NOT NULL AND due_at < $1)".into()),
         None => {}
     }
+    if let Some(holder) = &filter.assignee {
+        let holder = arg(holder.as_str().into());
+        let leased = format!("SELECT item_id FROM follow_up_leases WHERE holder = {holder} AND expires_at > $1");
+        own.push(format!("item_id IN ({leased})"));
+    }
     if !own.is_empty() {
         conditions.push(format!("({}{linked})", own.join(" AND ")));
     }
@@ -171,11 +176,6 @@ pub async fn list(
         if let Some(v) = value {
             conditions.push(format!("{column} = {}", arg(v.as_str().into())));
         }
-    }
-    if let Some(holder) = &filter.assignee {
-        let holder = arg(holder.as_str().into());
-        let leased = format!("SELECT item_id FROM follow_up_leases WHERE holder = {holder} AND expires_at > $1");
-        conditions.push(format!("item_id IN ({leased})"));
     }
     let mut rest = String::new();
     if let Some(p) = after {

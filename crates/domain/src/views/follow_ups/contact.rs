@@ -93,7 +93,7 @@ impl Default for Consents {
 /// Why a contact is not allowed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Barred {
-    /// The patient withdrew consent to be contacted.
+    /// The patient is not to be contacted: by their own word, or without consent to it.
     DoNotContact,
     /// There is no consent to advertising.
     NoAdvertisingConsent,
@@ -101,6 +101,10 @@ pub enum Barred {
     AdvertisingAtNight,
     /// The hospital's quiet hours.
     QuietHours,
+    /// The patient has died.
+    Deceased,
+    /// There is nothing to contact the patient about: the item is closed or cancelled.
+    NotOpen,
 }
 
 impl Barred {
@@ -112,6 +116,8 @@ impl Barred {
             Self::NoAdvertisingConsent => "no_advertising_consent",
             Self::AdvertisingAtNight => "advertising_at_night",
             Self::QuietHours => "quiet_hours",
+            Self::Deceased => "deceased",
+            Self::NotOpen => "not_open",
         }
     }
 }

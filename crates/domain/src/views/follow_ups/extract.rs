@@ -1,6 +1,6 @@
 //! From an event to what the queue keeps of it.
 
-use super::facts::{Booking, Channel, Contact, Fact, Place, ReferralStep, ResultState, What};
+use super::facts::{Billed, Booking, Channel, Contact, Fact, Money, Place, ReferralStep, ResultState, What};
 use super::rules;
 use crate::Micros;
 use crate::amendments;
@@ -159,12 +159,26 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             place: place(h),
         },
         Event::ComplaintResolved(e) => What::ComplaintResolved { complaint: e.complaint_id.clone() },
-        Event::ChargePosted(e) => bill(&e.claim_id, e.encounter_id.as_ref(), h),
-        Event::ClaimSubmitted(e) => bill(&e.claim_id, e.encounter_id.as_ref(), h),
-        Event::ClaimResubmitted(e) => bill(&e.claim_id, e.encounter_id.as_ref(), h),
-        Event::ClaimDenied(e) => bill(&e.claim_id, e.encounter_id.as_ref(), h),
-        Event::ClaimPaid(e) => What::Paid { claim: e.claim_id.clone() },
-        Event::PaymentReceived(e) => What::Paid { claim: e.claim_id.clone() },
+        Event::ChargePosted(e) => {
+            let billed = Billed::Charged(money(e.amount_minor, &e.currency));
+            bill(&e.claim_id, e.encounter_id.as_ref(), billed, h)
+        }
+        Event::ClaimSubmitted(e) => {
+            let billed = Billed::Claimed(money(e.amount_minor, &e.currency));
+            bill(&e.claim_id, e.encounter_id.as_ref(), billed, h)
+        }
+        Event::ClaimResubmitted(e) => {
+            let billed = Billed::Claimed(money(e.amount_minor, &e.currency));
+            bill(&e.claim_id, e.encounter_id.as_ref(), billed, h)
+        }
+        Event::ClaimDenied(e) => bill(&e.claim_id, e.encounter_id.as_ref(), Billed::Unknown, h),
+        // what a payer leaves to the patient (group code PR of a CARC) is owed as before
+        Event::ClaimAdjusted(e) if e.adjustment_code.as_ref().is_some_and(|c| c.starts_with("PR")) => What::Nothing,
+        Event::ClaimAdjusted(e) => What::Adjusted { claim: e.claim_id.clone(), by: money(e.amount_minor, &e.currency) },
+        Event::ClaimPaid(e) => What::Paid { claim: e.claim_id.clone(), amount: money(e.amount_minor, &e.currency) },
+        Event::PaymentReceived(e) => {
+            What::Paid { claim: e.claim_id.clone(), amount: money(e.amount_minor, &e.currency) }
+        }
         Event::BillDisputed(e) => {
             What::Disputed { claim: e.claim_id.clone(), encounter: e.encounter_id.clone(), place: place(h) }
         }
@@ -236,7 +250,6 @@ fn what(event: &Event, h: &Header) -> Option<What> {
         | Event::PatientAdmitted(_)
         | Event::PatientTransferred(_)
         | Event::AftercareInstructionGiven(_)
-        | Event::ClaimAdjusted(_)
         | Event::ReceiptIssued(_)
         | Event::FeedbackGiven(_)
         | Event::ComplimentReceived(_)
@@ -257,6 +270,10 @@ fn referral(id: &str, step: ReferralStep) -> What {
     What::Referral { referral: id.to_owned(), step }
 }
 
-fn bill(claim: &str, encounter: Option<&String>, h: &Header) -> What {
-    What::Bill { claim: claim.to_owned(), encounter: encounter.cloned(), place: place(h) }
+fn money(minor: i64, currency: &str) -> Money {
+    Money { minor, currency: currency.to_owned() }
+}
+
+fn bill(claim: &str, encounter: Option<&String>, billed: Billed, h: &Header) -> What {
+    What::Bill { claim: claim.to_owned(), encounter: encounter.cloned(), billed, place: place(h) }
 }

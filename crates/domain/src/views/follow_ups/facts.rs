@@ -1,4 +1,4 @@
-//! What the queue keeps of an event: ids, times, flags. Never an amount of money, a name, a number or free text.
+//! What the queue keeps of an event: ids, times, flags, and what a bill comes to. Never a name, a number or free text.
 
 use crate::EventId;
 use crate::amendments::{Amendable, Amends};
@@ -41,6 +41,26 @@ pub enum ResultState {
     Preliminary,
     Final,
     Cancelled,
+}
+
+/// An amount. It only tells whether a bill is paid: no item holds one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money {
+    /// In minor units of the currency.
+    pub minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+/// What a bill asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Billed {
+    /// This much more.
+    Charged(Money),
+    /// This much in all.
+    Claimed(Money),
+    /// The event doesn't say.
+    Unknown,
 }
 
 /// What happened. References are the payload's own ids.
@@ -147,10 +167,17 @@ pub enum What {
     Bill {
         claim: String,
         encounter: Option<String>,
+        billed: Billed,
         place: Place,
+    },
+    /// The bill is greater by this; smaller, where that is negative.
+    Adjusted {
+        claim: String,
+        by: Money,
     },
     Paid {
         claim: String,
+        amount: Money,
     },
     Disputed {
         claim: String,

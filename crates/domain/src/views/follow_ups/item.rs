@@ -242,13 +242,13 @@ impl<'a> Item<'a> {
             ItemClosure::Duplicate => "duplicate",
             ItemClosure::NotNeeded => "not_needed",
             ItemClosure::Deceased => "deceased",
-            ItemClosure::DoNotContact => "do_not_contact",
+            ItemClosure::DoNotContact if by_system && self.is_open() => {
+                return self.end(Status::Suppressed, "do_not_contact", step.at, step.id);
+            }
+            // a matter of the patient, not of one item, where a human says so
+            ItemClosure::DoNotContact => return,
             ItemClosure::Other => "closed_by_hand",
         };
-        if closure == ItemClosure::DoNotContact && self.is_open() {
-            self.end(Status::Suppressed, reason, step.at, step.id);
-            return;
-        }
         self.close(reason, step);
     }
 

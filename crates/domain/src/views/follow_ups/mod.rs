@@ -1,8 +1,9 @@
 //! The follow-up queue: what staff still owe a patient (domain.md §5).
 //!
-//! Facts are ids, times and flags; the items are made of them by one pure function. Whether an item is overdue is
+//! Facts are ids, times, flags and what bills come to; the items are made of them by one pure function. Whether an item is overdue is
 //! never said here: rows hold the due time, and the reader has the clock.
 
+mod bills;
 pub mod contact;
 mod extract;
 pub mod facts;
@@ -169,7 +170,7 @@ fn before_the_next_booking(items: &mut BTreeMap<Key<'_>, Item<'_>>) {
     }
 }
 
-/// Death closes what is open; without consent to contact it is suppressed.
+/// Death closes what is open; it is suppressed for who is not to be contacted.
 fn bar(item: &mut Item<'_>, person: &Person<'_>) {
     if item.status != Status::Open {
         return;

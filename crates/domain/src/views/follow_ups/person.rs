@@ -49,6 +49,10 @@ impl<'a> Person<'a> {
                 self.died(since);
             }
             What::Contact(c) if c.outcome == Outcome::Deceased => self.died(since),
+            // what a program says of one item bars no call that only a human may give up
+            What::ItemClosed { closure: ItemClosure::DoNotContact, by_system: false, .. } => {
+                self.no_contact = Some((since, "do_not_contact"));
+            }
             What::ContactConsent { given: true, .. } => self.no_contact = None,
             What::ContactConsent { expired, .. } => {
                 self.no_contact = Some((since, if *expired { "consent_expired" } else { "consent_withdrawn" }));

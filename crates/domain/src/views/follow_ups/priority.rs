@@ -1,4 +1,4 @@
-//! Priority: severity, clinical risk, time to due, vulnerability. Never revenue: no fact holds an amount.
+//! Priority: severity, clinical risk, time to due, vulnerability. Never revenue: nothing here sees an amount.
 //!
 //! The first, second and fourth are points in the row; the points for time are added at reading, when there is a clock.
 

@@ -4,8 +4,8 @@ mod bookings;
 
 use super::facts::{Contact, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
-use super::item_id;
 use super::triggers::{Ghost, Key, Known, each_trigger};
+use super::{bills, item_id};
 use crate::Map;
 use crate::event::Outcome;
 use std::borrow::Cow;
@@ -32,11 +32,12 @@ pub fn gather<'a>(aliases: &[&str], known: &[Known<'a>], ghosts: Vec<Ghost<'a>>)
         s.ids = aliases.iter().flat_map(|p| ids(*p)).collect();
     }
     // at one time, bookings go before moves of them, and those before what else befalls them
-    let mut known = known.to_vec();
-    known.sort_by_key(|k| (k.at, bookings::order(k.what), k.id));
-    for k in known {
+    let mut in_effect = known.to_vec();
+    in_effect.sort_by_key(|k| (k.at, bookings::order(k.what), k.id));
+    for k in in_effect {
         s.follow(k);
     }
+    bills::settle(known, &mut s.items);
     for ((kind, _), steps) in &mut s.items {
         in_order(*kind, steps);
     }
@@ -132,7 +133,6 @@ impl<'a> Steps<'a> {
                 self.add(ItemKind::Complaint, complaint, k, Act::Resolution);
                 self.add(ItemKind::CriticalMot, complaint, k, Act::Resolution);
             }
-            What::Paid { claim } => self.add(ItemKind::UnpaidBill, claim, k, Act::Close("paid")),
             What::DisputeResolved { claim } => {
                 self.add(ItemKind::DisputedBill, claim, k, Act::Close("dispute_resolved"));
             }

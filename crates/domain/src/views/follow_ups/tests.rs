@@ -1,8 +1,10 @@
 mod again;
+mod bills;
 mod bookings;
 mod closing;
 mod laws;
 mod opening;
+mod person;
 
 use super::*;
 use crate::facts::Facts;

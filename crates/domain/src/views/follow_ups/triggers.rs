@@ -174,7 +174,7 @@ pub fn each_trigger<'a>(k: Known<'a>, mut open: impl FnMut(Key<'a>, Trigger<'a>)
             let t = Trigger { appointment: Some(appointment), ..t };
             open((ItemKind::NoShow, appointment.as_str().into()), t);
         }
-        What::Bill { claim, encounter, place } => {
+        What::Bill { claim, encounter, place, .. } => {
             let t = base(place, encounter.as_ref(), after(rules::UNPAID), ("unpaid_bill", 2));
             open((ItemKind::UnpaidBill, claim.as_str().into()), t);
         }

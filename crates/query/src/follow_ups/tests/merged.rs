@@ -91,3 +91,129 @@ async fn a_call_about_a_merged_patient_lies_where_its_item_lies() {
     assert_eq!(t.world.published.lock().await[0].header().patient_id.as_ref().unwrap().as_str(), "old");
     assert_eq!(t.get(&format!("/v1/follow-ups/{id}")).await.1["status"], "closed");
 }
+
+/// Two pseudonyms whose patients have asked the same question, and the two items.
+async fn same_question(t: &Test) -> (String, String) {
+    t.event(1, "old", 0, "PatientQuestionAsked", json!({"question_id": "q1"})).await;
+    t.event(2, "new", 0, "PatientQuestionAsked", json!({"question_id": "q1"})).await;
+    let of = |patient| id(patient, ItemKind::UnansweredQuestion, "q1");
+    (of("old"), of("new"))
+}
+
+async fn merge(t: &Test, n: u128, kind: &str) {
+    t.event(n, "new", 1, kind, json!({"surviving": "new", "retired": "old"})).await;
+}
+
+fn attempt(holder: &str, token: i64) -> Js {
+    json!({"holder": holder, "token": token, "channel": "phone", "human": true, "outcome": "no_answer"})
+}
+
+#[tokio::test]
+async fn who_holds_an_item_holds_what_a_merge_makes_of_it() {
+    let t = Test::new().await;
+    let (old, new) = same_question(&t).await;
+    let lee = t.claim(&old, "lee").await;
+    merge(&t, 3, "PatientsMerged").await;
+    for id in [&old, &new] {
+        let (status, body) = t.post(&format!("/v1/follow-ups/{id}/claim"), json!({"holder": "kim"})).await;
+        assert_eq!((status, slug(&body)), (409, "claimed"));
+        assert_eq!(body["detail"], "lee holds this item; that claim has not run out");
+        let heartbeat = json!({"holder": "lee", "token": lee});
+        assert_eq!(t.post(&format!("/v1/follow-ups/{id}/claim"), heartbeat).await.0, 200);
+        let (status, done) = t.post(&format!("/v1/follow-ups/{id}/attempts"), attempt("lee", lee)).await;
+        assert_eq!(status, 200, "{done}");
+        let (_, item) = t.get(&format!("/v1/follow-ups/{id}")).await;
+        assert_eq!((&item["item_id"], &item["lease"]["holder"]), (&json!(new), &json!("lee")));
+    }
+    assert_eq!(t.get(&format!("/v1/follow-ups/{new}")).await.1["attempts"], 2);
+    assert_eq!(listed(&t, "&assignee=lee").await, std::slice::from_ref(&new));
+    assert!(listed(&t, "&assignee=kim").await.is_empty());
+    let (_, page) = t.get("/v1/follow-ups").await;
+    assert_eq!(page["items"][0]["lease"]["holder"], "lee");
+
+    assert_eq!(t.post(&format!("/v1/follow-ups/{new}/release"), json!({"holder": "lee", "token": lee})).await.0, 204);
+    let kim = t.claim(&old, "kim").await;
+    assert!(kim > lee, "the token grows");
+    let (status, body) = t.post(&format!("/v1/follow-ups/{old}/attempts"), attempt("lee", lee)).await;
+    assert_eq!((status, slug(&body)), (409, "stale-token"));
+    let resolved = json!({"holder": "kim", "token": kim, "resolution": "resolved"});
+    assert_eq!(t.post(&format!("/v1/follow-ups/{old}/complete"), resolved).await.0, 200);
+    let (_, item) = t.get(&format!("/v1/follow-ups/{new}")).await;
+    assert_eq!((&item["status"], item.get("lease")), (&json!("closed"), None));
+}
+
+#[tokio::test]
+async fn of_two_who_hold_both_sides_of_a_merge_one_goes_on() {
+    let t = Test::new().await;
+    let (old, new) = same_question(&t).await;
+    let (lee, kim) = (t.claim(&old, "lee").await, t.claim(&new, "kim").await);
+    merge(&t, 3, "PatientsMerged").await;
+    for id in [&old, &new] {
+        let (status, body) = t.post(&format!("/v1/follow-ups/{id}/attempts"), attempt("lee", lee)).await;
+        assert_eq!((status, slug(&body)), (409, "claimed"), "{body}");
+        assert!(body["detail"].as_str().unwrap().contains("kim"));
+        assert_eq!(t.post(&format!("/v1/follow-ups/{id}/attempts"), attempt("kim", kim)).await.0, 200);
+    }
+    merge(&t, 4, "PatientsUnmerged").await;
+    assert_eq!(t.post(&format!("/v1/follow-ups/{old}/attempts"), attempt("lee", lee)).await.0, 200);
+    assert_eq!(t.post(&format!("/v1/follow-ups/{new}/attempts"), attempt("kim", kim)).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_after_a_merge_is_published_once() {
+    for key in [Some("key-1"), None] {
+        let t = Test::new().await;
+        let (old, new) = same_question(&t).await;
+        let lee = t.claim(&old, "lee").await;
+        let resolved = json!({"holder": "lee", "token": lee, "resolution": "resolved"});
+        let mut first = Vec::new();
+        for (what, body) in [("attempts", attempt("lee", lee)), ("complete", resolved.clone())] {
+            let key = key.map(|k| format!("{k}-{what}"));
+            let (status, done) =
+                t.send("POST", &format!("/v1/follow-ups/{old}/{what}"), key.as_deref(), Some(body)).await;
+            assert_eq!(status, 200, "{done}");
+            first.push(done);
+        }
+        merge(&t, 3, "PatientsMerged").await;
+        // with the answer that was kept, and as if the process had died before it kept that
+        for lost in [false, true] {
+            if lost {
+                t.world.store.engine().execute("UPDATE follow_up_requests SET answer = NULL", &[]).await.unwrap();
+            }
+            for id in [&old, &new] {
+                let tries = [("attempts", attempt("lee", lee)), ("complete", resolved.clone())];
+                for (n, (what, body)) in tries.into_iter().enumerate() {
+                    if n == 0 && key.is_none() && (!lost || *id == new) {
+                        continue; // the same again under a token is a further attempt once it is answered
+                    }
+                    let key = key.map(|k| format!("{k}-{what}"));
+                    let path = format!("/v1/follow-ups/{id}/{what}");
+                    let (status, again) = t.send("POST", &path, key.as_deref(), Some(body)).await;
+                    assert_eq!((status, &again["event_id"]), (200, &first[n]["event_id"]), "{what} {again}");
+                }
+            }
+        }
+        assert_eq!(t.world.published.lock().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_again_after_an_unmerge_is_published_once() {
+    let t = Test::new().await;
+    let (old, new) = same_question(&t).await;
+    merge(&t, 3, "PatientsMerged").await;
+    let kim = t.claim(&old, "kim").await;
+    let path = format!("/v1/follow-ups/{old}/attempts");
+    let (_, first) = t.send("POST", &path, Some("key-1"), Some(attempt("kim", kim))).await;
+    merge(&t, 4, "PatientsUnmerged").await;
+    t.world.store.engine().execute("UPDATE follow_up_requests SET answer = NULL", &[]).await.unwrap();
+    let (status, again) = t.send("POST", &path, Some("key-1"), Some(attempt("kim", kim))).await;
+    assert_eq!((status, &again["event_id"]), (200, &first["event_id"]));
+    assert_eq!(t.get(&format!("/v1/follow-ups/{old}")).await.1["attempts"], 1);
+    assert_eq!(t.get(&format!("/v1/follow-ups/{new}")).await.1["attempts"], 0);
+    // each of the two is kim's until given back
+    assert_eq!(t.post(&format!("/v1/follow-ups/{new}/claim"), json!({"holder": "lee"})).await.0, 409);
+    assert_eq!(t.post(&format!("/v1/follow-ups/{old}/release"), json!({"holder": "kim", "token": kim})).await.0, 204);
+    assert!(t.claim(&old, "lee").await > kim);
+    assert_eq!(t.post(&format!("/v1/follow-ups/{new}/attempts"), attempt("kim", kim)).await.0, 200);
+}

@@ -117,6 +117,33 @@ fn a_recall_opens_again_on_a_no_show_and_closes_for_good_on_the_visit() {
 }
 
 #[test]
+fn a_recall_that_lapsed_is_closed() {
+    let k = ItemKind::Recall;
+    let s = Story::default().at(0.0, "RecallDue", json!({"recall_kind": "scaling", "due_on": "2026-04-01"}));
+    assert_eq!(then(&s, 800.0, "RecallLapsed", json!({"recall_kind": "scaling"}), k), closed("recall_lapsed"));
+    assert_eq!(then(&s, 800.0, "RecallLapsed", json!({"recall_kind": "eye_test"}), k), open());
+    let s = Story::default().at(0.0, "ConsultEnded", json!({"encounter_id": "e1", "reexam_due_on": "2026-04-01"}));
+    assert_eq!(then(&s, 800.0, "RecallLapsed", json!({"recall_kind": "re_exam"}), k), closed("recall_lapsed"));
+}
+
+#[test]
+fn a_closure_by_hand_says_why() {
+    let k = ItemKind::UnansweredQuestion;
+    let s = Story::default().at(0.0, "PatientQuestionAsked", json!({"question_id": "q1"}));
+    for (closure, reason) in [
+        ("resolved", "resolved"),
+        ("declined", "declined"),
+        ("duplicate", "duplicate"),
+        ("not_needed", "not_needed"),
+        ("deceased", "deceased"),
+        ("other", "closed_by_hand"),
+    ] {
+        let by_hand = json!({"item_id": id(k, "q1"), "closure": closure});
+        assert_eq!(then(&s, 1.0, "FollowUpItemClosed", by_hand, k), closed(reason), "{closure}");
+    }
+}
+
+#[test]
 fn a_re_exam_is_booked_by_an_appointment_of_its_department_about_its_day() {
     let k = ItemKind::Recall;
     let s = Story::default().at(0.0, "ConsultEnded", json!({"encounter_id": "e1", "reexam_due_on": "2026-04-01"}));

@@ -141,11 +141,55 @@ fn priority_lists_its_reasons_and_knows_no_money() {
 
     let charge = |amount: i64| {
         let body = json!({"claim_id": "b1", "amount_minor": amount, "currency": "KRW", "service": "implant"});
-        Story::default().at(0.0, "ChargePosted", body).facts()
+        let partly = json!({"claim_id": "b1", "amount_minor": amount - 1, "currency": "KRW"});
+        Story::default().at(0.0, "ChargePosted", body).at(1.0, "PaymentReceived", partly).rows()
     };
-    let (small, large) = (charge(1), charge(987_654_321));
-    assert_eq!(small.iter().next(), large.iter().next(), "no amount is in the facts");
-    assert!(!format!("{large:?}").contains("987654321") && !format!("{large:?}").contains("KRW"));
+    let (small, large) = (charge(10), charge(987_654_321));
+    assert_eq!(small, large, "no amount is in an item");
+    assert!(!format!("{large:?}").contains("98765432") && !format!("{large:?}").contains("KRW"));
+}
+
+/// The one reason of a part of the priority, and its points.
+fn reason(i: &Seen, part: &str) -> Option<(String, i64)> {
+    let reasons: Vec<Json> = serde_json::from_str(i.text("reasons")).unwrap();
+    let mut of_part = reasons.iter().filter(|r| r["part"] == part);
+    let found = of_part.next().map(|r| (r["reason"].as_str().unwrap().to_owned(), r["points"].as_i64().unwrap()));
+    assert_eq!(of_part.next(), None);
+    found
+}
+
+#[test]
+fn the_urgency_of_an_order_or_a_referral_counts() {
+    for (urgency, points) in [("stat", 25), ("asap", 20), ("urgent", 15), ("routine", 0)] {
+        let wanted = (points > 0).then(|| (format!("priority_{urgency}"), points));
+        let order = json!({"order_id": "o1", "code": "CT", "priority": urgency});
+        let referral = json!({"referral_id": "r1", "to": "cardio", "priority": urgency});
+        let s = Story::default().at(0.0, "OrderPlaced", order).at(0.0, "ReferralMade", referral);
+        for kind in [ItemKind::OrderResult, ItemKind::ReferralBooking, ItemKind::ReferralCompletion] {
+            let i = s.item(kind);
+            assert_eq!((reason(&i, "clinical_risk"), i.int("clinical_risk")), (wanted.clone(), points), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn severity_counts() {
+    let of = |event, kind, body| {
+        let i = Story::default().at(0.0, event, body).item(kind);
+        let (why, points) = reason(&i, "severity").unwrap();
+        assert_eq!(i.int("severity"), points);
+        (why, points)
+    };
+    for (severity, wanted) in [("severe", ("dignity_breach_severe", 45)), ("high", ("dignity_breach", 40))] {
+        let breach = json!({"encounter_id": "e1", "role": "doctor", "kind": "blame", "severity": severity});
+        let (why, points) = of("DignityBreachReported", ItemKind::CriticalMot, breach);
+        assert_eq!((why.as_str(), points), wanted);
+    }
+    for (severity, points) in [("low", 10), ("medium", 20), ("high", 30), ("severe", 40)] {
+        let kind = if severity == "severe" { ItemKind::CriticalMot } else { ItemKind::Complaint };
+        let filed = json!({"complaint_id": "c1", "severity": severity});
+        assert_eq!(of("ComplaintFiled", kind, filed), (format!("complaint_{severity}"), points));
+    }
 }
 
 #[test]
