@@ -5,6 +5,7 @@
 //! care are not advertising; they keep the hospital's own quiet hours.
 
 use chrono::NaiveTime;
+use serde::{Deserialize, Serialize};
 
 /// What a contact is for. The rules go by purpose, not by channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,15 @@ impl Hours {
     pub fn contains(&self, t: NaiveTime) -> bool {
         if self.from <= self.until { (self.from..self.until).contains(&t) } else { t >= self.from || t < self.until }
     }
+}
+
+/// What a consent to contact is about. Each scope is given and withdrawn by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ContactScope {
+    /// `contact`: every contact.
+    Any,
+    /// `follow_up_contact`.
+    FollowUp,
 }
 
 /// What the patient has consented to.

@@ -1,5 +1,6 @@
 //! From an event to what the queue keeps of it.
 
+use super::contact::ContactScope;
 use super::facts::{Billed, Booking, Channel, Contact, Fact, Money, Place, ReferralStep, ResultState, What};
 use super::rules;
 use crate::Micros;
@@ -38,11 +39,12 @@ fn result(order: &str, encounter: Option<&String>, status: ResultStatus, abnorma
 /// nothing about that.
 fn contact_consent(scope: &str, grantee: Grantee, given: bool, expired: bool) -> What {
     let about_care = matches!(grantee, Grantee::Contact | Grantee::Provider | Grantee::Other);
-    if about_care && matches!(scope, "follow_up_contact" | "contact") {
-        What::ContactConsent { given, expired }
-    } else {
-        What::Nothing
-    }
+    let scope = match scope {
+        "contact" if about_care => ContactScope::Any,
+        "follow_up_contact" if about_care => ContactScope::FollowUp,
+        _ => return What::Nothing,
+    };
+    What::ContactConsent { scope, given, expired }
 }
 
 /// HL7 table 0112 writes expired as 20 or 40 to 42.
@@ -211,6 +213,8 @@ fn what(event: &Event, h: &Header) -> Option<What> {
             closure: e.closure,
             by_system: h.actor.as_ref().is_some_and(|a| a.role == Role::System),
         },
+        // one that has run out by the time it is told gives nothing
+        Event::ConsentGiven(e) if e.valid_until.is_some_and(|until| until <= h.occurred_at) => What::Nothing,
         Event::ConsentGiven(e) => contact_consent(&e.scope, e.grantee, true, false),
         Event::ConsentWithdrawn(e) => contact_consent(&e.scope, e.grantee, false, false),
         Event::ConsentExpired(e) => contact_consent(&e.scope, e.grantee, false, true),

@@ -1,5 +1,6 @@
 //! What the queue keeps of an event: ids, times, flags, and what a bill comes to. Never a name, a number or free text.
 
+use super::contact::ContactScope;
 use crate::EventId;
 use crate::amendments::{Amendable, Amends};
 use crate::event::{ItemClosure, Outcome, Severity};
@@ -207,6 +208,7 @@ pub enum What {
     },
     /// Whether the patient may be contacted at all.
     ContactConsent {
+        scope: ContactScope,
         given: bool,
         expired: bool,
     },

@@ -177,7 +177,7 @@ fn bar(item: &mut Item<'_>, person: &Person<'_>) {
     }
     if let Some((at, id)) = person.deceased {
         item.end(Status::Closed, "deceased", at, id);
-    } else if let Some(((at, id), reason)) = person.no_contact {
+    } else if let Some(((at, id), reason)) = person.no_contact() {
         item.end(Status::Suppressed, reason, at, id);
     }
 }

@@ -1,7 +1,8 @@
 //! What holds for the patient as a whole: may they be contacted, what makes them vulnerable.
 
+use super::contact::ContactScope;
 use super::facts::What;
-use super::triggers::Known;
+use super::triggers::{Known, undone};
 use crate::EventId;
 use crate::event::{ItemClosure, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,8 @@ pub type Since = (i64, EventId);
 pub struct Person<'a> {
     /// Died.
     pub deceased: Option<Since>,
-    /// May not be contacted, and why.
-    pub no_contact: Option<(Since, &'static str)>,
+    /// Why they may not be contacted: for want of a consent, or (`None`) since they said so.
+    barred: BTreeMap<Option<ContactScope>, (Since, &'static str)>,
     /// How many standing needs there are.
     pub needs: u8,
     /// Whether the latest visit was a high-risk one.
@@ -28,7 +29,7 @@ impl<'a> Person<'a> {
     /// Reads the facts, which are in order of occurrence: the later one holds.
     pub fn of(known: &[Known<'a>]) -> Self {
         let mut p = Self::default();
-        for k in known {
+        for k in known.iter().filter(|k| undone(**k, known).is_none()) {
             p.see(*k);
         }
         p
@@ -51,11 +52,14 @@ impl<'a> Person<'a> {
             What::Contact(c) if c.outcome == Outcome::Deceased => self.died(since),
             // what a program says of one item bars no call that only a human may give up
             What::ItemClosed { closure: ItemClosure::DoNotContact, by_system: false, .. } => {
-                self.no_contact = Some((since, "do_not_contact"));
+                self.barred.insert(None, (since, "do_not_contact"));
             }
-            What::ContactConsent { given: true, .. } => self.no_contact = None,
-            What::ContactConsent { expired, .. } => {
-                self.no_contact = Some((since, if *expired { "consent_expired" } else { "consent_withdrawn" }));
+            What::ContactConsent { given: true, scope, .. } => {
+                self.barred.retain(|bar, _| bar.is_some_and(|b| b != *scope));
+            }
+            What::ContactConsent { expired, scope, .. } => {
+                let why = if *expired { "consent_expired" } else { "consent_withdrawn" };
+                self.barred.insert(Some(*scope), (since, why));
             }
             What::Result { order, encounter, abnormal, .. } => {
                 self.abnormal.insert(order, (encounter.as_deref(), *abnormal));
@@ -72,6 +76,11 @@ impl<'a> Person<'a> {
 
     fn died(&mut self, since: Since) {
         self.deceased.get_or_insert(since);
+    }
+
+    /// Since when they may not be contacted, and why: the latest that was said.
+    pub fn no_contact(&self) -> Option<(Since, &'static str)> {
+        self.barred.values().copied().max()
     }
 
     /// Whether an order has an abnormal result so far.

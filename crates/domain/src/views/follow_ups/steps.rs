@@ -4,7 +4,7 @@ mod bookings;
 
 use super::facts::{Contact, ReferralStep, ResultState, What};
 use super::item::{Act, ItemKind, Step, Trigger};
-use super::triggers::{Ghost, Key, Known, each_trigger};
+use super::triggers::{Ghost, Key, Known, each_trigger, undone};
 use super::{bills, item_id};
 use crate::Map;
 use crate::event::Outcome;
@@ -63,11 +63,7 @@ impl<'a> Steps<'a> {
     fn open_all(&mut self, known: &[Known<'a>]) -> Vec<Ghost<'a>> {
         let mut ghosts = Vec::new();
         for k in known {
-            if let What::Discharge { encounter, .. } = k.what
-                && let Some(undone) = known.iter().find(|u| {
-                    u.at >= k.at && matches!(u.what, What::DischargeUndone { encounter: e } if e == encounter)
-                })
-            {
+            if let Some(undone) = undone(*k, known) {
                 let (at, by) = (undone.at, undone.id);
                 each_trigger(*k, |key, trigger| {
                     ghosts.push(Ghost { key, trigger, reason: "discharge_cancelled", at, by });

@@ -60,6 +60,13 @@ pub fn effective(facts: &Facts<Fact>) -> (Vec<Known<'_>>, Vec<Ghost<'_>>) {
     (known, ghosts)
 }
 
+/// What undid a discharge, if anything did.
+pub fn undone<'a>(k: Known<'a>, known: &[Known<'a>]) -> Option<Known<'a>> {
+    let What::Discharge { encounter, .. } = k.what else { return None };
+    let undoes = |u: &Known<'_>| matches!(u.what, What::DischargeUndone { encounter: e } if e == encounter);
+    known.iter().copied().find(|u| u.at >= k.at && undoes(u))
+}
+
 fn haunt<'a>(ghosts: &mut Vec<Ghost<'a>>, was: Known<'a>, reason: &'static str, at: i64, by: EventId) {
     each_trigger(was, |key, trigger| ghosts.push(Ghost { key, trigger, reason, at, by }));
 }

@@ -73,3 +73,40 @@ fn a_consent_that_ran_out_suppresses_with_its_own_reason() {
     let else_ = json!({"scope": "share_records", "grantee": "contact"});
     assert_eq!(sorted(&three().at(1.0, "ConsentExpired", else_)), all("open", ""));
 }
+
+#[test]
+fn a_consent_of_one_scope_lifts_nothing_of_another() {
+    let scope = |scope: &str, grantee: &str| json!({"scope": scope, "grantee": grantee});
+    let s = three().at(1.0, "ConsentWithdrawn", scope("contact", "contact"));
+    let other = s.clone().at(2.0, "ConsentGiven", scope("follow_up_contact", "provider"));
+    assert_eq!(sorted(&other), all("suppressed", "consent_withdrawn"));
+    assert_eq!(sorted(&other.at(3.0, "ConsentGiven", scope("contact", "contact"))), all("open", ""));
+    let both = s.at(2.0, "ConsentExpired", scope("follow_up_contact", "contact"));
+    assert_eq!(sorted(&both), all("suppressed", "consent_expired"), "the latest reason");
+    let one = both.at(3.0, "ConsentGiven", scope("follow_up_contact", "contact"));
+    assert_eq!(sorted(&one), all("suppressed", "consent_withdrawn"));
+}
+
+#[test]
+fn a_consent_that_has_run_out_lifts_nothing() {
+    let until = |time: &str| json!({"scope": "contact", "grantee": "contact", "valid_until": time});
+    let s = three().at(1.0, "ConsentWithdrawn", json!({"scope": "contact", "grantee": "contact"}));
+    let past = s.clone().at(2.0, "ConsentGiven", until("2026-03-02T02:00:00Z"));
+    assert_eq!(sorted(&past), all("suppressed", "consent_withdrawn"));
+    assert_eq!(sorted(&s.at(2.0, "ConsentGiven", until("2026-03-02T02:00:01Z"))), all("open", ""));
+}
+
+#[test]
+fn what_a_cancelled_discharge_said_of_the_patient_does_not_hold() {
+    let e1 = json!({"encounter_id": "e1"});
+    let expired = json!({"encounter_id": "e1", "disposition": "expired", "high_risk": true});
+    let s = three().at(2.0, "PatientDischarged", expired);
+    assert_eq!(s.item(ItemKind::PostVisit).status(), ("closed", "deceased"));
+    let undone = s.at(3.0, "DischargeCancelled", e1.clone());
+    assert_eq!(sorted(&undone), all("open", ""));
+    let i = undone.item(ItemKind::PostVisit);
+    assert_eq!((i.int("clinical_risk"), i.int("vulnerability")), (0, 0), "not of high risk");
+    let home = undone.at(4.0, "PatientDischarged", e1);
+    assert_eq!(sorted(&home), all("open", ""));
+    assert!((home.item(ItemKind::PostVisit).due() - 76.0).abs() < 1e-6);
+}
