@@ -245,7 +245,7 @@ async fn handle(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Resu
     let binary = cloudevents::is_binary(headers);
     let format = format(headers)?;
     if matches!(format, Format::Ndjson) {
-        return stream::respond(gateway, headers, body);
+        return stream::respond(gateway, headers, body).await;
     }
     let Limits { body_bytes, body_time, .. } = gateway.limits;
     let slow = |_| Problem::too_slow(format!("the body did not come within {body_time:?}"));

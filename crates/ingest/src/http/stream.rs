@@ -1,4 +1,7 @@
 //! NDJSON in, NDJSON out: one answer line per input line, in order, while the input is still coming.
+//!
+//! A proxy such as nginx stops sending a body once its answer has begun. So an answer of refused lines alone begins when the body
+//! has ended, or there is much to say.
 
 use super::{Gateway, answer};
 use crate::intake::Protocol;
@@ -19,8 +22,11 @@ use tracing::Instrument as _;
 /// Chunks of answers waiting for a slow reader; then the input waits too.
 const ANSWERS_WAITING: usize = 4;
 
+/// Bytes of refused lines that wait for the end of the body.
+const MOST_HELD: usize = 1 << 20;
+
 /// Starts the stream's task and answers with what it says.
-pub(super) fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
     let permit = gateway.streams.clone().try_acquire_owned().map_err(|_| Problem::busy(gateway.limits.retry_after))?;
     let prefer = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     let minimal = prefer.flat_map(|v| v.split(',')).any(|p| p.trim().eq_ignore_ascii_case("return=minimal"));
@@ -32,7 +38,9 @@ pub(super) fn respond(gateway: &Arc<Gateway>, headers: &HeaderMap, body: Body) -
         drop(permit);
     };
     tokio::spawn(task.in_current_span());
-    let answers = futures::stream::poll_fn(move |cx| receive.poll_recv(cx)).map(Ok::<_, io::Error>);
+    let first = if minimal { receive.recv().await } else { None };
+    let rest = futures::stream::poll_fn(move |cx| receive.poll_recv(cx));
+    let answers = futures::stream::iter(first).chain(rest).map(Ok::<_, io::Error>);
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
 }
@@ -59,9 +67,11 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
     let chunks = chunks(body, idle);
     let mut counts = Progress::default();
     let mut last_line = 0;
+    let mut held = String::new();
     let sender = &send;
     let out = |answers: Vec<LineResult>| {
-        let mut text = String::with_capacity(if minimal { 0 } else { answers.len() * 112 });
+        let mut text = std::mem::take(&mut held);
+        text.reserve(if minimal { 0 } else { answers.len() * 112 });
         for a in &answers {
             counts.count(a);
             last_line = a.line;
@@ -70,10 +80,13 @@ async fn run(gateway: &Gateway, body: Body, minimal: bool, send: mpsc::Sender<By
             }
             line(&mut text, a, minimal);
         }
+        if minimal && text.len() < MOST_HELD {
+            held = std::mem::take(&mut text);
+        }
         tell(sender, text, idle)
     };
     let ended = ndjson::run(chunks, gateway.publisher.clone(), gateway.limits.ndjson, Some(Protocol::Http), out).await;
-    let mut text = String::new();
+    let mut text = held;
     if let Err(stopped) = &ended {
         let problem = match stopped {
             Stopped::Log => Problem::unavailable(gateway.limits.retry_after),

@@ -2,6 +2,7 @@ use super::*;
 use crate::publisher::Settings;
 use crate::testing::{MemoryLog, Mood, booking};
 use axum::http::Request;
+use futures::FutureExt as _;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -319,6 +320,28 @@ async fn a_stream_refuses_lines_one_by_one() {
     let r = s.send(request.body(body.into()).unwrap()).await;
     assert_eq!(r.lines().len(), 5);
     assert_eq!(r.lines()[4], json!({"summary": {"lines": 7, "accepted": 0, "duplicates": 3, "refused": 4}}));
+}
+
+/// A proxy may send no more of the body once the answer has begun.
+#[tokio::test]
+async fn a_minimal_answer_begins_after_the_body() {
+    let s = server();
+    let (send, receive) = futures::channel::mpsc::unbounded::<std::io::Result<Bytes>>();
+    let chunk = |text: String| send.unbounded_send(Ok(Bytes::from(text))).unwrap();
+    chunk(format!("{}\n{{}}\n", booking(1)));
+    let request = Request::post("/v1/events").header("content-type", NDJSON).header("prefer", "return=minimal");
+    let mut answer = s.router.clone().oneshot(request.body(Body::from_stream(receive)).unwrap());
+    for _ in 0..100 {
+        assert!((&mut answer).now_or_never().is_none(), "it answers while the body is coming");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(s.log.len(), 1, "what has come is taken");
+    chunk(format!("{}\n", booking(2)));
+    drop(send);
+    let text = answer.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let lines: Vec<Value> = text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect();
+    assert_eq!((lines.len(), &lines[0]["problem"]["status"]), (2, &json!(422)));
+    assert_eq!(lines[1], json!({"summary": {"lines": 3, "accepted": 2, "duplicates": 0, "refused": 1}}));
 }
 
 #[tokio::test]
