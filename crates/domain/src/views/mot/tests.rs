@@ -4,6 +4,7 @@ use super::*;
 use crate::{EventId, Kind, Micros};
 use serde_json::{Value, json};
 
+mod places;
 mod properties;
 mod signals;
 mod standards;

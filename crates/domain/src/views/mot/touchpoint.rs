@@ -91,10 +91,6 @@ impl<'a> Touches<'a> {
         t.put_where(events, &homes, |w| matches!(w, What::Feedback(_)));
         t.put_loose(events, &homes, |w| matches!(w, What::Feedback(_)));
         t.put_complaints(events, &homes);
-        for touch in t.all.values_mut() {
-            touch.own.sort_unstable();
-            touch.answers.sort_unstable();
-        }
         t.note_visits(events, &visits);
         t
     }
@@ -131,6 +127,10 @@ impl<'a> Touches<'a> {
             let alone = || (if kinds.len() == 1 { kinds[0] } else { TouchKind::Consult }, Subject::Event(e.id));
             let key = places.nearest(e, kinds).or_else(visit).unwrap_or_else(alone);
             self.put(i, key, about(&e.fact.what));
+        }
+        for touch in self.all.values_mut() {
+            touch.own.sort_unstable();
+            touch.answers.sort_unstable();
         }
     }
 

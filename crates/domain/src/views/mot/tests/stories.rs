@@ -258,33 +258,6 @@ fn breaches_and_severe_complaints_raise_alerts() {
     assert_eq!(rows[3][0][8], crate::table::Value::from("made_to_apologise"));
 }
 
-/// What is explained in a consult after the admission is explained in the consult.
-#[test]
-fn a_consult_goes_on_beside_a_stay() {
-    let options = json!({"encounter_id": "e", "options": ["a"], "pros_and_cons": true, "decision_deferred": false});
-    let at = |n, kind, minute| event(n, kind, minute, json!({"encounter_id": "e"}));
-    let started = at(1, "ConsultStarted", 0);
-    let rest = [
-        at(2, "PatientAdmitted", 8),
-        event(4, "NextStepsExplained", 15, json!({"encounter_id": "e", "steps": ["scan"]})),
-        event(5, "ConsultEnded", 20, json!({"encounter_id": "e", "surgery_recommended": true})),
-        event(6, "PatientQuestionAsked", 30, json!({"encounter_id": "e", "question_id": "q"})),
-    ];
-    let explained_at = |minute| event(3, "OptionsExplained", minute, options.clone());
-    let j = explained(&[std::slice::from_ref(&started), &rest, &[explained_at(10)]].concat());
-    let consult = touchpoint(&j, TouchKind::Consult);
-    assert_eq!(observed(consult, "options_explained"), Some((1.0, 1.0)));
-    assert_eq!(observed(consult, "next_steps"), Some((1.0, 1.0)));
-    assert_eq!(consult.contributions[0].event_ids.len(), 2);
-    let stay = touchpoint(&j, TouchKind::Stay);
-    assert_eq!(observed(stay, "unanswered_questions"), Some((1.0, 0.5)), "the consult is over");
-    for others in [vec![started, explained_at(40)], vec![explained_at(10)]] {
-        let j = explained(&[&others[..], &rest].concat());
-        let consult = touchpoint(&j, TouchKind::Consult);
-        assert_eq!(observed(consult, "options_explained"), Some((1.0, 1.0)), "on the ward, of the same encounter");
-    }
-}
-
 /// P10: an answer without a patient counts for the roles, and once it is linked it is told apart.
 #[test]
 fn anonymous_answers_and_pulses_have_rows_of_their_own() {
@@ -302,26 +275,6 @@ fn anonymous_answers_and_pulses_have_rows_of_their_own() {
         "role": "nurse", "dimension": "empathy", "raw": 9, "scale_min": 0, "scale_max": 10});
     let rows = Mot::new(Standards::shipped()).rows("p-1", &facts_of(&[event(2, "FeedbackLinked", 0, linked)]));
     assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 0, 1, 0]);
-}
-
-#[test]
-fn an_anonymous_answer_that_is_linked_twice_counts_once() {
-    let link = |n: u128, minute, raw: f64, encounter: &str| {
-        let linked = json!({"target_event_id": uuid::Uuid::from_u128(99).to_string(), "encounter_id": encounter,
-            "instrument": "csat/1", "role": "nurse", "dimension": "empathy", "raw": raw, "scale_min": 0.0, "scale_max": 10.0});
-        event(n, "FeedbackLinked", minute, linked)
-    };
-    let mut events = consult();
-    events.push(answer(10, 60, "nurse", "empathy", 50.0));
-    events.extend([link(11, 70, 10.0, "e"), link(12, 80, 10.0, "e")]);
-    let nurse = |events: &[Event]| {
-        let j = explained(events);
-        let t = touchpoint(&j, TouchKind::Consult);
-        (t.roles[0].score, t.roles[0].answers)
-    };
-    assert_eq!(nurse(&events), (75.0, 2), "(50 + 100) / 2");
-    events.push(link(13, 90, 10.0, "another"));
-    assert_eq!(nurse(&events), (50.0, 1), "the link that was recorded last holds");
 }
 
 #[test]
