@@ -194,7 +194,7 @@ impl Complete {
             let five = answers.len() == ANSWERS && answers.iter().all(|a| !a.trim().is_empty());
             wrong.when(post_visit && !five, "/answers", "a post-visit call has five answers, none of them empty");
             wrong.when(outcome != Outcome::Reached, "/outcome", "a call that did not reach the patient is an attempt");
-            let robot = self.human == Some(false) || self.channel.as_deref() == Some("robocall");
+            let robot = self.human == Some(false) || domain::views::unattended(self.channel.as_deref());
             wrong.when(post_visit && robot, "/human", "an automated contact can't complete a post-visit item");
         } else {
             wrong.when(post_visit && resolved, "/answers", "a post-visit item is resolved by a call with five answers");

@@ -238,7 +238,9 @@ async fn a_nurse_claims_calls_and_completes() {
     assert_eq!((status, &body["errors"][0]["pointer"]), (400, &json!("/answers")));
     let mut five = json!({"holder": "kim", "token": token, "answers": ["a", "b", "c", "d", "e"], "human": false});
     assert_eq!(t.post(&at("complete"), five.clone()).await.0, 400, "a robocall");
-    five["human"] = json!(true);
+    (five["human"], five["channel"]) = (json!(true), json!("email"));
+    assert_eq!(t.post(&at("complete"), five.clone()).await.0, 400, "an e-mail");
+    five["channel"] = json!("phone");
     assert_eq!(t.post(&at("complete"), five.clone()).await.0, 200);
     let (_, item) = t.get(&format!("/v1/follow-ups/{id}")).await;
     assert_eq!((&item["status"], &item["status_reason"]), (&json!("closed"), &json!("called")));
