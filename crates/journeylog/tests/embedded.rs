@@ -189,6 +189,19 @@ async fn ndjson_of_any_length_with_one_bad_line_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_description_can_be_tried_out() {
+    let b = Backends::embedded();
+    let server = b.start(&["all"]).await;
+    let (_, doc) = server.get("/openapi.json").await;
+    for (kind, media) in [("EventOrArray", "application/json"), ("CloudEvent", "application/cloudevents+json")] {
+        let example = doc["components"]["schemas"][kind]["example"].to_string();
+        let request = server.http.post(server.url("/v1/events")).header("content-type", media).body(example);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poison_record_parks_one_patient_and_nobody_else() {
     let b = Backends::embedded();
     let server = b.start(&["all"]).await;

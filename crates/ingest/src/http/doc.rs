@@ -7,6 +7,15 @@ use utoipa::ToSchema;
 /// An event, or an array of events.
 #[derive(ToSchema)]
 #[serde(untagged)]
+#[schema(example = json!({
+    "type": "AppointmentBooked",
+    "header": {
+        "event_id": "01936f3c-7a00-7000-8000-00000000b001", "occurred_at": "2026-03-02T09:00:00+09:00",
+        "zone": "Asia/Seoul", "recorded_at": "2026-03-02T09:00:01+09:00",
+        "source": {"system": "scheduling"}, "patient_id": "p-1"
+    },
+    "appointment_id": "a-1", "starts_at": "2026-03-05T10:00:00+09:00"
+}))]
 pub(super) enum EventOrArray {
     One(Event),
     Many(Vec<Event>),
@@ -32,6 +41,14 @@ pub(super) struct Event {
 
 /// A CloudEvents 1.0 envelope.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "specversion": "1.0", "id": "01936f3c-7a00-7000-8000-00000000b002", "source": "scheduling",
+    "type": "org.journeylog.event.AppointmentBooked", "time": "2026-03-02T09:00:00+09:00", "subject": "p-1",
+    "data": {
+        "header": {"zone": "Asia/Seoul", "recorded_at": "2026-03-02T09:00:01+09:00"},
+        "appointment_id": "a-1", "starts_at": "2026-03-05T10:00:00+09:00"
+    }
+}))]
 pub(super) struct CloudEvent {
     /// `1.0`.
     specversion: String,
@@ -71,6 +88,7 @@ pub(super) struct BatchAnswer {
     /// Refused events.
     refused: u64,
     /// One per event: accepted, or `{"problem": …}`.
+    #[schema(example = json!([{"event_id": "01936f3c-7a00-7000-8000-00000000b001", "position": "3:1024", "duplicate": false}]))]
     results: Vec<serde_json::Value>,
 }
 
