@@ -6,8 +6,8 @@ use crate::settings::Settings;
 use crate::signals::interrupted;
 use crate::views::{made_by, mot, named, spec, with_view};
 use anyhow::{Context as _, bail};
-use domain::views::View;
 use domain::views::mot::Mot;
+use domain::views::{Until, View};
 use projector::rebuild::{self, Place};
 use serde_json::json;
 use std::process::ExitCode;
@@ -161,7 +161,11 @@ fn made(g: &GenerationInfo, configured: &Mot) -> String {
     match (standards, made.until) {
         (None, None) => "configuration".into(),
         (standards, until) => {
-            let until = until.map(|u| format!("until {}", json!(u)));
+            let until = until.map(|u| match u {
+                Until::Recorded(t) => format!("until {t}, as recorded"),
+                Until::Occurred(t) => format!("until {t}, as it happened"),
+                Until::Positions(_) => format!("until {}", json!(u)),
+            });
             standards.into_iter().chain(until).collect::<Vec<_>>().join("; ")
         }
     }
