@@ -12,6 +12,9 @@ use self::bookings::{Booked, Bookings};
 use crate::EventId;
 use crate::event::{ItemClosure, Outcome};
 
+/// What an order or a referral has come to: whoever tells of it once more, as with a change of its record, doesn't ask for it again.
+const SETTLED: [&str; 3] = ["final_result", "completed", "completed_with_outcome"];
+
 /// An item as its steps leave it.
 #[derive(Debug, Clone)]
 pub struct Item<'a> {
@@ -131,6 +134,9 @@ impl<'a> Item<'a> {
     fn open(&mut self, t: &Trigger<'a>) {
         if self.is_open() {
             self.again(t);
+            return;
+        }
+        if self.reason.is_some_and(|r| SETTLED.contains(&r)) {
             return;
         }
         let same_day = t.day.is_some() && self.trigger.as_ref().is_some_and(|old| old.day == t.day);

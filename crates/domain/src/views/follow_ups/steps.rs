@@ -107,7 +107,7 @@ impl<'a> Steps<'a> {
             What::Consult { appointment: Some(a), .. } | What::Visit { appointment: a } => self.visit(k, a),
             What::Referral { referral, step } => self.referral(k, referral, *step),
             What::Result { order, state: ResultState::Final, .. } => {
-                self.add(ItemKind::OrderResult, order, k, Act::Close("final_result"));
+                self.add(ItemKind::OrderResult, order, k, Act::Finish("final_result"));
             }
             What::Result { order, state: ResultState::Cancelled, .. } | What::OrderCancelled { order } => {
                 self.add(ItemKind::OrderResult, order, k, Act::Cancel("order_cancelled"));

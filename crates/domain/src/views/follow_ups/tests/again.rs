@@ -71,6 +71,24 @@ fn what_happens_again_after_its_end_opens_the_item_again() {
     }
 }
 
+/// A gateway tells of a changed record by the event that made it.
+#[test]
+fn what_has_come_to_its_outcome_is_not_asked_for_again() {
+    let referral = json!({"referral_id": "r1", "to": "cardio"});
+    let done = json!({"referral_id": "r1", "outcome_ref": "doc-1"});
+    let s = Story::default().at(0.0, "ReferralMade", referral.clone()).at(24.0, "ReferralCompleted", done);
+    let again = s.at(48.0, "ReferralMade", referral);
+    for (kind, reason) in
+        [(ItemKind::ReferralBooking, "completed"), (ItemKind::ReferralCompletion, "completed_with_outcome")]
+    {
+        assert_eq!(again.item(kind).status(), ("closed", reason));
+    }
+    let order = json!({"order_id": "o1", "code": "CT"});
+    let result = json!({"order_id": "o1", "result_id": "x1", "status": "final"});
+    let s = Story::default().at(0.0, "OrderPlaced", order.clone()).at(24.0, "ResultReported", result);
+    assert_eq!(s.at(48.0, "OrderPlaced", order).item(ItemKind::OrderResult).status(), ("closed", "final_result"));
+}
+
 #[test]
 fn a_referral_that_is_made_anew_keeps_its_booking() {
     let made = json!({"referral_id": "r1", "to": "cardio"});
